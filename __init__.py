@@ -1,0 +1,1 @@
+"""Segue: staged audio generation."""

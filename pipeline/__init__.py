@@ -1,0 +1,1 @@
+"""From a preset to takes: spec, graph, executor, diffusion core, models, store."""

@@ -1,0 +1,1 @@
+"""Pure functions over samples, defect detectors, the quality report, and preferences. Knows nothing of pipelines."""

@@ -1,0 +1,63 @@
+"""`QualityReport`: what scoring found in one take. Plain frozen data; knows no detector and no file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metric(_Record):
+    """One measured quantity. `value` is None where it does not exist for this signal (e.g. loudness of silence)."""
+
+    value: float | None
+    unit: str = ""
+    higher_is_better: bool | None = Field(None, description="None: neither way, there is a good band")
+
+
+class Defect(_Record):
+    """One fault at one place. `severity` in [0, 1] grows with the fault's strength; times in seconds."""
+
+    type: str
+    severity: float = Field(ge=0, le=1)
+    start_s: float = Field(ge=0)
+    end_s: float = Field(ge=0)
+    evidence: dict[str, Any] = Field(default_factory=dict)
+
+
+class QualityReport(_Record):
+    """Overall 0–10, metrics with units, defects with spans. `scorer` names and versions what made it."""
+
+    overall: float = Field(ge=0, le=10)
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    defects: tuple[Defect, ...] = ()
+    scorer: str
+    duration_s: float
+    rate_hz: int
+    model_training: str | None = Field(
+        None, description="'untrained' or 'preliminary' while the model that made the audio is not trained"
+    )
+
+    def defect_types(self) -> tuple[str, ...]:
+        """Names of the defects found, each once, worst first."""
+        worst: dict[str, float] = {}
+        for d in self.defects:
+            worst[d.type] = max(worst.get(d.type, 0.0), d.severity)
+        return tuple(sorted(worst, key=lambda t: (-worst[t], t)))
+
+    def field(self, path: str) -> float | tuple[str, ...] | None:
+        """A field by name, as `select` and `when` use it: ``overall``, ``defects`` or any metric.
+
+        Raises KeyError with the known names when there is no such field.
+        """
+        if path == "overall":
+            return self.overall
+        if path == "defects":
+            return self.defect_types()
+        if path in self.metrics:
+            return self.metrics[path].value
+        raise KeyError(f"no field '{path}' in the report; there is overall, defects, {', '.join(sorted(self.metrics))}")
