@@ -1,0 +1,161 @@
+"""The one way from conditions to a clean latent, shared by every denoising stage.
+
+A stage says what it wants as `Plan`s (one a job); this module resolves the schedule, draws the take's own noise, builds
+the timeline and runs the core. It knows no concrete stage type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..pipeline.context import Context, Job, Result
+from ..pipeline.diffusion.guidance import make_guidance
+from ..pipeline.diffusion.loop import Trajectory, renoise, sample
+from ..pipeline.diffusion.schedules import start_at, timesteps
+from ..pipeline.diffusion.timeline import Segment, Timeline
+from ..pipeline.models.base import ConditionRequest, VariantInfo
+from ..pipeline.spec import DiffusionStage
+from ..pipeline.take import Latent
+
+ProjectionMaker = Callable[[Sequence[int]], tuple[Any, ...]]
+"""Given the positions (in the list of jobs) that run together, the projections for that batch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What one job asks of the core.
+
+    `segments` are (what the decoder sees, fraction of the executed steps at which it ends). `start` `[T, D]` is the clean
+    latent that is re-noised to `t_start` (None: pure noise). `state_t` > 0 says that `start` is already a noisy state at
+    that level, resumed as it is. `samples` is the audio length the result stands for.
+    """
+
+    segments: tuple[tuple[ConditionRequest, float], ...]
+    samples: int
+    start: torch.Tensor | None = None
+    t_start: float = 1.0
+    state_t: float = 0.0
+    stop_at: int | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> int:
+        return self.segments[0][0].frames
+
+
+def schedule_of(stage: DiffusionStage, t_start: float = 1.0) -> tuple[float, ...]:
+    """The timesteps a resolved stage will evaluate when it starts at `t_start` (falling, without the final 0)."""
+    assert stage.schedule and stage.steps and stage.shift is not None and stage.t_start_policy
+    full = timesteps(stage.schedule, stage.steps, stage.shift, stage.timesteps)
+    if t_start >= 1.0:
+        return full
+    return start_at(full, t_start, stage.t_start_policy, steps=stage.steps, shift=stage.shift)
+
+
+def denoise(
+    stage: DiffusionStage,
+    jobs: Sequence[Job],
+    ctx: Context,
+    plans: Sequence[Plan],
+    projections: ProjectionMaker | None = None,
+) -> list[Result]:
+    """Run the core for every plan; plans of equal shape share a forward. Results carry latents and the facts of the run.
+
+    A plan whose schedule is empty (t_start 0) gives its source back, untouched.
+    """
+    info = ctx.info(stage.variant)
+    results: dict[int, Result] = {}
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, plan in enumerate(plans):
+        shape = (plan.frames, plan.t_start, plan.state_t, plan.stop_at, tuple(until for _, until in plan.segments))
+        groups.setdefault(shape, []).append(i)
+    for positions in groups.values():
+        ts = _timesteps(stage, plans[positions[0]])
+        if not ts:
+            facts = {"t_start": 0.0, "timesteps": [], "training": info.training}
+            results.update({i: Result(same_signal=True, facts={**plans[i].facts, **facts}) for i in positions})
+            continue
+        made = _run_group(stage, [jobs[i] for i in positions], ctx, [plans[i] for i in positions], ts,
+                          projections(positions) if projections else ())
+        results.update(dict(zip(positions, made, strict=True)))
+    return [results[i] for i in range(len(plans))]
+
+
+def _timesteps(stage: DiffusionStage, plan: Plan) -> tuple[float, ...]:
+    if plan.state_t > 0:
+        full = schedule_of(stage)
+        below = tuple(t for t in full if t < plan.state_t - 1e-6)
+        return (plan.state_t, *below)
+    return schedule_of(stage, plan.t_start)
+
+
+def _initial(plans: Sequence[Plan], jobs: Sequence[Job], ctx: Context, dim: int, t: float) -> torch.Tensor:
+    rows = []
+    for plan, job in zip(plans, jobs, strict=True):
+        if plan.state_t > 0:
+            assert plan.start is not None
+            rows.append(plan.start)
+            continue
+        noise = ctx.noise(job.seed, "initial", 0, (plan.frames, dim))
+        rows.append(noise if plan.start is None else renoise(plan.start, noise, t))
+    return torch.stack(rows)
+
+
+def _run_group(
+    stage: DiffusionStage,
+    jobs: Sequence[Job],
+    ctx: Context,
+    plans: Sequence[Plan],
+    ts: tuple[float, ...],
+    projections: tuple[Any, ...],
+) -> list[Result]:
+    info = ctx.info(stage.variant)
+    model = ctx.model(stage)
+    segments = []
+    for s, (_, until) in enumerate(plans[0].segments):
+        segments.append(Segment(model.conditions([plan.segments[s][0] for plan in plans]), until))
+    timeline = Timeline(tuple(segments))
+    for text in timeline.warnings(len(ts)):
+        ctx.warn(text)
+    g = stage.guidance
+    guidance = make_guidance(
+        g.kind or "none", scale=g.scale if g.scale is not None else 1.0, interval=g.interval,
+        acoustic_scale=g.acoustic_scale, text_scale=g.text_scale,
+    )
+    device = ctx.numerics.device
+    x = _initial(plans, jobs, ctx, info.latent_dim, ts[0]).to(device)
+
+    def noise(purpose: str, step: int, shape: Sequence[int]) -> torch.Tensor:
+        return torch.stack([ctx.noise(job.seed, purpose, step, tuple(shape)[1:]) for job in jobs]).to(device)
+
+    trajectory = sample(
+        model.denoiser(), timeline, ts, x, solver=stage.solver or "euler", guidance=guidance, projections=projections,
+        noise=noise, on_step=lambda step, steps: ctx.step(jobs, step, steps), trace=stage.trace, stop_at=plans[0].stop_at,
+    )
+    return [_result(stage, info, plan, trajectory, row, ts) for row, plan in enumerate(plans)]
+
+
+def _result(
+    stage: DiffusionStage, info: VariantInfo, plan: Plan, trajectory: Trajectory, row: int, ts: tuple[float, ...]
+) -> Result:
+    facts: dict[str, Any] = {
+        **plan.facts,
+        "model": info.model,
+        "variant": info.variant,
+        "training": info.training,
+        "t_start": ts[0],
+        "timesteps": list(ts),
+        "solver": stage.solver,
+        "guidance": stage.guidance.model_dump(mode="json"),
+        "instruction": plan.segments[0][0].instruction,
+    }
+    if stage.trace:
+        facts["trace"] = [step.as_dict() for step in trajectory.trace]
+    latent = Latent(
+        trajectory.x[row].float().cpu().contiguous(), info.frame_rate_hz, info.codec, t=trajectory.t, samples=plan.samples
+    )
+    return Result(latent=latent, facts=facts, steps_run=trajectory.steps_run, forwards=trajectory.forwards)

@@ -1,0 +1,98 @@
+"""`generate` and `refine`: text to music from noise, and partial denoising of an earlier take.
+
+Knows nothing of how conditions become tensors or how the core runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from ..pipeline.conditioning import instruction_for
+from ..pipeline.context import Context, Job, Result
+from ..pipeline.errors import Problem
+from ..pipeline.models.base import ConditionRequest
+from ..pipeline.spec import DiffusionStage, Name, Unit
+from .denoise import Plan, denoise
+
+if TYPE_CHECKING:
+    from ..pipeline.graph import Scope
+
+
+class Generate(DiffusionStage):
+    """Text to music: from pure noise under caption, lyrics and metadata, `prompt.duration_s` long."""
+
+    task: ClassVar[str | None] = "generate"
+
+    type: Literal["generate"] = "generate"
+    timbre: Name | None = Field(None, description="input or stage whose sound colour is followed")
+    stop_at: int | None = Field(
+        None, ge=1, description="stop after so many steps and keep the noisy state as a checkpoint; refine goes on from it"
+    )
+
+    def references(self) -> dict[str, str]:
+        return {"timbre": self.timbre} if self.timbre else {}
+
+    def check(self, scope: Scope) -> Iterator[Problem]:
+        if scope.prompt.duration_s is None:
+            yield scope.problem(
+                "generate needs a length and none is given", "write prompt: {duration_s: 30} on the pipeline or this stage",
+                "prompt.duration_s",
+            )
+        if self.stop_at is not None and self.steps is not None and self.stop_at >= self.steps:
+            yield scope.problem(
+                f"stop_at {self.stop_at} is not before the last of {self.steps} steps", f"write 1 to {self.steps - 1}", "stop_at"
+            )
+
+    def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
+        info = ctx.info(self.variant)
+        plans = []
+        for job in jobs:
+            assert job.prompt.duration_s is not None
+            samples = max(1, round(job.prompt.duration_s * info.rate_hz))
+            request = ConditionRequest(
+                job.prompt, self.instruction or instruction_for("generate"), info.frames(samples),
+                timbre=timbre_of(job, ctx, info), duration_s=job.prompt.duration_s,
+            )
+            plans.append(Plan(((request, 1.0),), samples, stop_at=self.stop_at))
+        return denoise(self, jobs, ctx, plans)
+
+
+class Refine(DiffusionStage):
+    """Partial denoising: the source is re-noised to t = `denoise` and denoised from there under the prompt.
+
+    The context is silence of the source's own length (the structure comes from the latent itself). A source that is a
+    step checkpoint (`generate` with `stop_at`) is already noisy: it goes on from its own level, never re-noised.
+    """
+
+    task: ClassVar[str | None] = "refine"
+
+    type: Literal["refine"] = "refine"
+    source: Name
+    denoise: Unit = Field(0.5, description="t_start: 0 leaves the source as it is, 1 starts from noise")
+    timbre: Name | None = Field(None, description="input or stage whose sound colour is followed")
+
+    def references(self) -> dict[str, str]:
+        found = {"source": self.source}
+        return {**found, "timbre": self.timbre} if self.timbre else found
+
+    def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
+        info = ctx.info(self.variant)
+        plans = []
+        for job in jobs:
+            source = ctx.latent(job.source, info)
+            samples = source.samples if source.samples is not None else source.frames.shape[0] * info.hop_length
+            request = ConditionRequest(
+                job.prompt, self.instruction or instruction_for("generate"), source.frames.shape[0],
+                timbre=timbre_of(job, ctx, info), duration_s=samples / info.rate_hz,
+            )
+            plans.append(Plan(((request, 1.0),), samples, start=source.frames, t_start=self.denoise, state_t=source.t))
+        return denoise(self, jobs, ctx, plans)
+
+
+def timbre_of(job: Job, ctx: Context, info: object) -> object:
+    """The timbre reference's latent frames `[T, D]`, or None when the stage names none."""
+    take = job.sources.get("timbre")
+    return None if take is None else ctx.latent(take, info).frames  # type: ignore[arg-type]
