@@ -108,7 +108,8 @@ class Stage(Spec):
     Class facts the executor and the graph read instead of knowing types:
     `version` (raise it when the same spec gives other bytes), `diffuses` (takes fan out here), `chooses` (acts on the
     whole list of takes through `choose`), `scores` (its takes carry a report), `needs_report`, `keeps_report`
-    (False where the audio changes), `tasks` (what the variant must be able to do).
+    (False where the audio changes), `writes_files` (runs again even when its result is known), `task` (what the variant
+    must be able to do).
     """
 
     version: ClassVar[int] = 1
@@ -117,6 +118,7 @@ class Stage(Spec):
     scores: ClassVar[bool] = False
     needs_report: ClassVar[bool] = False
     keeps_report: ClassVar[bool] = False
+    writes_files: ClassVar[bool] = False
     task: ClassVar[str | None] = None
 
     type: str
