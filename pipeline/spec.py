@@ -106,7 +106,8 @@ class Stage(Spec):
     """A node of the graph. Subclasses live in `stages/`; each fixes `type` and gives `run` (or `choose`).
 
     Class facts the executor and the graph read instead of knowing types:
-    `version` (raise it when the same spec gives other bytes), `diffuses` (takes fan out here), `chooses` (acts on the
+    `version` (raise it when the same spec gives other bytes), `diffuses` (takes fan out here), `draws` (its
+    bytes depend on the take's seed), `chooses` (acts on the
     whole list of takes through `choose`), `scores` (its takes carry a report), `needs_report`, `keeps_report`
     (False where the audio changes), `writes_files` (runs again even when its result is known), `task` (what the variant
     must be able to do).
@@ -114,6 +115,7 @@ class Stage(Spec):
 
     version: ClassVar[int] = 1
     diffuses: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
     chooses: ClassVar[bool] = False
     scores: ClassVar[bool] = False
     needs_report: ClassVar[bool] = False
@@ -140,6 +142,19 @@ class Stage(Spec):
             found.update({f"sources[{i}]": name for i, name in enumerate(many)})
         return found
 
+    def expected_duration_s(self, scope: Scope) -> float | None:
+        """Length of this stage's takes in seconds as far as it is known before a run (None: not known). By default the
+        main source's (the longest of `sources`), and `prompt.duration_s` for a stage without one."""
+        main = [name for key, name in self.references().items() if key == "source" or key.startswith("sources")]
+        if not main:
+            return scope.prompt.duration_s
+        lengths = [scope.duration_s(name) for name in main]
+        return None if None in lengths else max(length for length in lengths if length is not None)
+
+    def report_fields(self) -> frozenset[str] | None:
+        """For stages with `scores`: the fields their reports will have, when that is known beforehand (None: not)."""
+        return None
+
     def check(self, scope: Scope) -> Iterator[Problem]:
         """Problems that show before any weight is loaded. `scope` tells what is known about the sources."""
         return iter(())
@@ -163,6 +178,7 @@ class DiffusionStage(Stage):
     """A stage that denoises. Fields left out take the variant's own default (see `segue models`)."""
 
     diffuses: ClassVar[bool] = True
+    draws: ClassVar[bool] = True
 
     variant: str | None = Field(None, max_length=64, description="weights of the family: base, sft, turbo …")
     steps: int | None = Field(None, ge=1, le=1000, description="denoising steps of the full schedule")
@@ -259,6 +275,22 @@ class Pipeline(Spec):
         """A path of this preset as a real one: relative paths start at the preset's folder."""
         p = Path(text).expanduser()
         return p if p.is_absolute() else (self._base or Path.cwd()) / p
+
+    def to_yaml(self) -> str:
+        """This pipeline as preset text: defaults left out, `segue.load` gives an equal pipeline back."""
+        from .yaml_text import to_yaml
+
+        return to_yaml(self)
+
+    def __repr__(self) -> str:
+        from .drawing import as_line
+
+        return as_line(self)
+
+    def _repr_html_(self) -> str:
+        from .drawing import as_html
+
+        return as_html(self)
 
     def placed(self, base: Path | None = None, file: str | None = None, lines: dict[tuple[str, ...], int] | None = None) -> Self:
         """Remember where this preset came from (folder, file name, YAML lines); returns self."""
