@@ -50,8 +50,18 @@ class Job:
 
     @property
     def source(self) -> Take:
-        """The main source."""
+        """The source named by `source`."""
         return self.sources["source"]
+
+    @property
+    def main(self) -> Take | None:
+        """The take this job works on: `source`, else the first of `sources`; None for a stage that starts from nothing."""
+        return main_of(self.sources)
+
+
+def main_of(sources: Mapping[str, Take]) -> Take | None:
+    """The take worked on among sources by key; references such as `timbre` are never it."""
+    return sources.get("source") or sources.get("sources[0]")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,62 @@
+"""The files a run leaves in its folder: audio of the output stages, `run.json`, `report.json`, the preset, the preference log.
+
+Audio is FLAC, 24 bit, with tags enough to make the same take again. Knows no stage type.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .atomic import write_text
+from .audio_file import Written, write_audio
+from .errors import Problem, RequestError, RunError
+from .take import Take
+
+
+def prepare_folder(out: Path) -> Path:
+    """Make the run's folder and see that it can be written. Raises `RequestError` when it can't."""
+    try:
+        (out / "audio").mkdir(parents=True, exist_ok=True)
+        probe = out / f".segue-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise RequestError(
+            Problem(f"the folder {out} can't be written: {error.strerror or error}", "give another --out", key="out")
+        ) from error
+    return out
+
+
+def audio_name(take: Take) -> str:
+    return f"{take.stage}-{take.index:02d}.flac"
+
+
+def write_take(take: Take, folder: Path, tags: dict[str, str]) -> Written:
+    """One take as FLAC; raises `RunError` naming the file when the disk refuses."""
+    path = folder / "audio" / audio_name(take)
+    try:
+        return write_audio(path, take.audio, tags=tags)
+    except OSError as error:
+        raise RunError(f"{path} could not be written: {error.strerror or error}. What was made is kept in the store; free space "
+                       "or give another --out, and run again") from error
+
+
+def write_document(folder: Path, document: dict[str, Any], preset_yaml: str, takes: Sequence[Take]) -> list[Path]:
+    """`preset.yaml`, `report.json` (every report of the outputs) and `run.json`, each whole or not at all."""
+    reports = {t.id: t.report.model_dump(mode="json") for t in takes if t.report is not None}
+    paths = [folder / "preset.yaml", folder / "report.json", folder / "run.json"]
+    texts = [preset_yaml, _json(reports), _json(document)]
+    for path, text in zip(paths, texts, strict=True):
+        try:
+            write_text(path, text)
+        except OSError as error:
+            raise RunError(f"{path} could not be written: {error.strerror or error}") from error
+    return paths
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,151 @@
+"""What lives as long as a run: models, store, counters, listeners; and the `Context` each stage sees of it.
+
+Knows no stage type and no graph.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .audio_file import remix, resample
+from .context import Job, Numerics
+from .errors import Cancelled
+from .events import CancelToken, Event, Listener, StepDone, Warned
+from .keys import digest, numerics_facts
+from .keys import noise as draw_noise
+from .models.base import Model, ModelInfo, VariantInfo
+from .models.pool import Pool
+from .spec import Pipeline
+from .store import Entry, Store
+from .take import Audio, Latent, Take
+
+
+class Counts:
+    """Thread-safe counts of what a run did; the `counts` of its document."""
+
+    NAMES = ("model_swaps", "text_encodes", "audio_encodes", "audio_decodes", "forwards")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n = dict.fromkeys(self.NAMES, 0)
+
+    def add(self, name: str, n: int = 1) -> None:
+        with self._lock:
+            self._n[name] += n
+
+    def as_dict(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._n)
+
+
+class Session:
+    """One run's models, store, counts and listeners."""
+
+    def __init__(
+        self, pipeline: Pipeline, model: ModelInfo | None, pool: Pool | None, store: Store, numerics: Numerics, counts: Counts,
+        *, out: Path | None, created: str, on_event: Listener | None, cancel: CancelToken | None,
+    ) -> None:
+        self.pipeline, self.model, self._pool, self.store = pipeline, model, pool, store
+        self.numerics, self.counts, self.out, self.created = numerics, counts, out, created
+        self._on_event, self.cancel = on_event, cancel or CancelToken()
+        self.warnings: list[str] = []
+
+    @property
+    def pool(self) -> Pool:
+        if self._pool is None:
+            raise RuntimeError("this pipeline uses no model, yet a stage asked for one")
+        return self._pool
+
+    def emit(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def warn(self, message: str, stage: str | None = None) -> None:
+        """Tell once."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+            self.emit(Warned(message, stage))
+
+    def info(self, variant: str | None, task: str | None = None) -> VariantInfo:
+        assert self.model is not None
+        return self.model.variant(variant, task)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+
+class StoredViews:
+    """The missing view of one take's signal, made by the autoencoder and kept in the store."""
+
+    def __init__(self, session: Session, key: str) -> None:
+        self._session, self._key = session, key
+
+    def decode(self, latent: Latent) -> Audio:
+        """Decode once; the audio joins the take's own entry."""
+        session = self._session
+        pool = session.pool
+        samples = pool.decode(latent.frames.unsqueeze(0))[0]
+        audio = Audio(samples[:, : latent.samples].contiguous(), pool.rate_hz)
+        session.counts.add("audio_decodes")
+        session.store.put_view(self._key, audio)
+        return audio
+
+    def encode(self, audio: Audio, codec: str) -> Latent:
+        """Encode once; the latent is an entry of its own, since an input's key knows neither autoencoder nor numerics."""
+        session = self._session
+        key = digest({"encode": self._key, "codec": codec, "numerics": numerics_facts(session.numerics)})
+        kept = session.store.get(key)
+        if kept is not None and kept.latent is not None:
+            return kept.latent
+        pool = session.pool
+        own = remix(resample(audio, pool.rate_hz), pool.channels).samples
+        frames = pool.encode(own.unsqueeze(0))[0]
+        latent = Latent(frames.contiguous(), pool.frame_rate_hz, codec, samples=own.shape[-1])
+        session.counts.add("audio_encodes")
+        session.store.put(key, Entry(latent=latent))
+        return latent
+
+
+class StageContext:
+    """`Context` as one stage sees it."""
+
+    def __init__(self, session: Session, stage: str) -> None:
+        self._session, self.stage = session, stage
+        self.numerics, self.out, self.created = session.numerics, session.out, session.created
+        self.pipeline = session.pipeline
+
+    def info(self, variant: str | None, task: str | None = None) -> VariantInfo:
+        return self._session.info(variant, task)
+
+    def model(self, stage: Any) -> Model:
+        adapters = tuple((self.path(a.path), a.scale) for a in stage.adapters)
+        return self._session.pool.model(self.info(stage.variant, stage.task).variant, adapters)
+
+    def latent(self, take: Take, info: VariantInfo) -> Latent:
+        return take.signal.latent(info.codec)
+
+    def audio(self, take: Take, rate_hz: int | None = None, channels: int | None = None) -> Audio:
+        audio = take.signal.audio()
+        if rate_hz is not None:
+            audio = resample(audio, rate_hz)
+        return remix(audio, channels) if channels is not None else audio
+
+    def noise(self, seed: int, purpose: str, step: int, shape: Sequence[int]) -> torch.Tensor:
+        return draw_noise(seed, purpose, step, shape)
+
+    def step(self, jobs: Sequence[Job], step: int, steps: int) -> None:
+        self._session.emit(StepDone(self.stage, tuple(job.index for job in jobs), step, steps))
+        if self._session.cancel.cancelled:
+            raise Cancelled("stopped on request; finished takes are kept")
+
+    def warn(self, message: str) -> None:
+        self._session.warn(message, self.stage)
+
+    def path(self, text: str) -> Path:
+        return self._session.pipeline.path(text)
