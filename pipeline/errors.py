@@ -42,7 +42,8 @@ class Problem:
             parts.append(f"key '{self.key}'")
         head = ", ".join(parts)
         text = f"{head}: {self.cause}" if head else self.cause
-        return f"{text} Fix: {self.fix}" if self.fix else text
+        stop = "" if text.endswith((".", "?", "!", ":")) else "."
+        return f"{text}{stop} Fix: {self.fix}" if self.fix else text
 
 
 class SegueError(Exception):
