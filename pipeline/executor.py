@@ -1,177 +1,240 @@
-"""Walk the graph: for every stage plan the jobs, take from the store what is known, make the rest, keep it at once.
+"""Start, resume and repeat runs: check, load, walk, write. What `Pipeline.run` calls.
 
-Knows no stage type. A finished job is in the store before the next one starts, so a run that is stopped or killed loses
-nothing it had finished.
+Knows no stage type; presets come as objects or through a `load` function it is handed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from .context import Job, Result
-from .errors import Cancelled
-from .events import StageDone, StageStarted, TakeDone
-from .expression import parse
-from .graph import Graph
-from .jobs import Passing, group_of, plan_jobs
-from .models.pool import is_out_of_memory
-from .models.resolve import adapter_fingerprint
-from .run import StageSummary
-from .session import Session, StageContext, StoredViews
-from .spec import DiffusionStage, Stage
-from .store import Entry
+from .audio_file import read_audio
+from .catalog import Catalog, RunRecord, StageRecord
+from .errors import Cancelled, Problem, RequestError, RunError, SegueError
+from .events import CancelToken, FileWritten, Listener, RunDone, RunStarted
+from .keys import audio_key
+from .models.pool import Pool
+from .options import RunOptions, decide, home_folder, numerics_of
+from .outputs import prepare_folder, write_document, write_take
+from .preference_log import PreferenceLog
+from .prepare import Prepared, prepare, with_choices
+from .run import Run
+from .scored_groups import groups_of
+from .session import Counts, Session, StoredViews
+from .spec import SEED_MAX, Pipeline
+from .store import Store
+from .tags import read_take_tags, take_tags
 from .take import Signal, Take
+from .walk import walk
+
+Load = Callable[[str], Pipeline]
 
 
-class StageRunner:
-    """One stage of one run: from source takes to its own."""
+def execute(
+    pipeline: Pipeline,
+    out: str | Path | None = None,
+    *,
+    seed: int | None = None,
+    takes: int | None = None,
+    inputs: Mapping[str, str | Path] | None = None,
+    on_event: Listener | None = None,
+    cancel: CancelToken | None = None,
+    options: RunOptions | None = None,
+    home: str | Path | None = None,
+) -> Run:
+    """Run a pipeline. `out` is the folder for audio, report and preference log ("{run_id}" in it stands for the run's id;
+    None writes no files). Raises `RequestError` before anything is computed when the request can't be carried out,
+    `RunError` when it fails on the way, `Cancelled` after `cancel.cancel()`; finished takes are kept in every case."""
+    chosen = with_choices(pipeline, seed=seed, takes=takes, inputs=inputs)
+    if chosen.seed is None:
+        chosen = with_choices(chosen, seed=secrets.randbelow(SEED_MAX))
+    decided, _ = decide(options or RunOptions())
+    prepared = prepare(chosen, offline=decided.offline)
+    with Catalog(home_folder(home) / "catalog.sqlite3") as catalog:
+        numerics = numerics_of(decided)
+        assert chosen.seed is not None
+        facts = {"out": None if out is None else str(Path(out).absolute()), "options": decided.model_dump(),
+                 "base": str((chosen._base or Path.cwd()).absolute())}
+        if out is not None and "{run_id}" not in str(out):
+            prepare_folder(Path(out).absolute())
+        record = catalog.begin_run(chosen.name, chosen.to_yaml(), chosen.seed, numerics, facts)
+        return _Execution(prepared, record, catalog, home_folder(home), decided, on_event, cancel).carry_out()
 
-    def __init__(self, session: Session, graph: Graph, name: str, run_seed: int) -> None:
-        self.session, self.graph, self.name, self.run_seed = session, graph, name, run_seed
-        self.stage: Stage = graph.stage(name)
-        self.context = StageContext(session, name)
 
-    def run(self, made: dict[str, tuple[Take, ...]]) -> tuple[tuple[Take, ...], StageSummary]:
-        """The stage's takes, in order, and its row of the table."""
+def resume(
+    run_id: str, *, load: Load, home: str | Path | None = None, on_event: Listener | None = None, cancel: CancelToken | None = None
+) -> Run:
+    """Go on with a run that was stopped or killed: same preset, seed, numerics, folder; what was finished is not made
+    again, and the files become what an uninterrupted run would have made. A finished run is gone through again (all from
+    the store). Raises `RequestError` for an unknown id, or while another process works on it."""
+    with Catalog(home_folder(home) / "catalog.sqlite3") as catalog:
+        record = catalog.run(run_id)
+        pipeline = load(record.yaml).placed(Path(record.options["base"]), None, {})
+        options = RunOptions(**record.options["options"])
+        if numerics_of(options) != record.numerics:
+            raise RequestError(Problem(
+                f"run {record.id} was made with other library versions or processor ({_changed(record, options)}), so its "
+                "takes can't be finished with the same bytes", "run the preset anew, or restore those versions",
+            ))
+        prepared = prepare(with_choices(pipeline, seed=record.seed), offline=options.offline)
+        record = catalog.reopen_run(record.id)
+        return _Execution(prepared, record, catalog, home_folder(home), options, on_event, cancel).carry_out()
+
+
+def rerun(
+    file: str | Path,
+    *,
+    load: Load,
+    out: str | Path | None = None,
+    inputs: Mapping[str, str | Path] | None = None,
+    on_event: Listener | None = None,
+    cancel: CancelToken | None = None,
+    options: RunOptions | None = None,
+    home: str | Path | None = None,
+) -> Run:
+    """Make the take of a tagged audio file again, from the preset and seed in its tags. Input files are looked for where
+    the preset says; give `inputs` when they moved. Raises `RequestError` for a file without Segue's tags."""
+    tags = read_take_tags(Path(file))
+    pipeline = load(tags.preset)
+    if tags.base is not None:
+        pipeline = pipeline.placed(Path(tags.base), None, {})
+    return execute(pipeline, out, seed=tags.run_seed, inputs=inputs, on_event=on_event, cancel=cancel, options=options, home=home)
+
+
+def _changed(record: RunRecord, options: RunOptions) -> str:
+    now = numerics_of(options).versions
+    return ", ".join(f"{k}: then {v}, now {now.get(k)}" for k, v in record.numerics.versions.items() if now.get(k) != v) or "numerics"
+
+
+@contextlib.contextmanager
+def _threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass
+class _Execution:
+    """One run being carried out: the state that files, catalog and log need while the stages go by."""
+
+    prepared: Prepared
+    record: RunRecord
+    catalog: Catalog
+    home: Path
+    options: RunOptions
+    on_event: Listener | None
+    cancel: CancelToken | None
+    files: list[Path] = field(default_factory=list)
+    audio_paths: dict[tuple[str, int], Path] = field(default_factory=dict)
+    pairs: int = 0
+
+    def carry_out(self) -> Run:
+        """The whole run; its end is noted in the catalog, however it ends."""
         begun = time.perf_counter()
-        sources = {key: made[name] for key, name in self.stage.references().items()}
-        if self.stage.chooses:
-            takes, cached, work = self._choose(sources), 0, []
-        else:
-            takes, cached, work = self._make(sources)
-        seconds = time.perf_counter() - begun
-        self.session.emit(StageDone(self.name, seconds, len(takes)))
-        variant = self.stage.variant if isinstance(self.stage, DiffusionStage) else None
-        summary = StageSummary(
-            self.name, self.stage.type, variant, round(seconds, 4), cached, len(takes),
-            max((r.steps_run for r in work), default=0), max((r.forwards for r in work), default=0),
+        session = self._session()
+        try:
+            with _threads(self.record.numerics.threads):
+                run = self._run(session, begun)
+        except Cancelled as error:
+            self.catalog.finish_run(self.record.id, "cancelled", str(error))
+            session.close()
+            raise Cancelled(f"{error}; go on with: segue runs resume {self.record.id}") from None
+        except SegueError as error:
+            self.catalog.finish_run(self.record.id, "failed", str(error))
+            session.close()
+            raise
+        except BaseException as error:
+            self.catalog.finish_run(self.record.id, "failed", f"{type(error).__name__}: {error}")
+            session.close()
+            raise
+        self.catalog.finish_run(self.record.id, "done")
+        session.emit(RunDone(self.record.id, run.seconds))
+        return run
+
+    def _session(self) -> Session:
+        counts = Counts()
+        out = self.record.options["out"]
+        folder = prepare_folder(Path(out.replace("{run_id}", self.record.id))) if out else None
+        model = self.prepared.model
+        pool = Pool(model, self.record.numerics, counts, options=self.options) if model else None
+        warn: list[Any] = []
+        store = Store(self.home / "store", on_warning=lambda text: warn[0](text))
+        session = Session(
+            self.prepared.pipeline, model, pool, store, self.record.numerics, counts, out=folder, created=self.record.created,
+            on_event=self.on_event, cancel=self.cancel,
         )
-        return takes, summary
+        warn.append(session.warn)
+        return session
 
-    def _choose(self, sources: dict[str, tuple[Take, ...]]) -> tuple[Take, ...]:
-        candidates = next(iter(sources.values()))
-        self.session.emit(StageStarted(self.name, self.stage.type, len(candidates), 0))
-        chosen = self.stage.choose(candidates, self.context)
-        step = {"stage": self.name, "type": self.stage.type, "of": len(candidates)}
-        return tuple(t.with_(stage=self.name, lineage=(*t.lineage, step)) for t in chosen)
-
-    def _make(self, sources: dict[str, tuple[Take, ...]]) -> tuple[tuple[Take, ...], int, list[Result]]:
-        planned = plan_jobs(
-            self.name, self.stage, sources, fan_out=self.graph.fan_out(self.name), prompt=self.session.pipeline.prompt,
-            run_seed=self.run_seed, numerics=self.session.numerics, fingerprint=self._fingerprint(),
-            when=parse(self.stage.when) if self.stage.when else None,
+    def _run(self, session: Session, begun: float) -> Run:
+        pipeline, graph = self.prepared.pipeline, self.prepared.graph
+        session.emit(RunStarted(self.record.id, tuple(graph.order)))
+        for text in self.prepared.warnings:
+            session.warn(text)
+        inputs = {name: self._input(session, name) for name in graph.inputs}
+        made, stages = walk(session, graph, inputs, self.record.seed, lambda *done: self._after(session, *done))
+        outputs = tuple(graph.outputs)
+        run = Run(
+            id=self.record.id, preset=pipeline.name, out=session.out, stages=tuple(stages), takes=made, outputs=outputs,
+            counts=session.counts.as_dict(), pairs=self.pairs, seed=self.record.seed, seconds=time.perf_counter() - begun,
+            training=_training(self.prepared), audio_paths=dict(self.audio_paths), warnings=tuple(session.warnings),
         )
-        jobs = [p for p in planned if isinstance(p, Job)]
-        known = {} if self.stage.writes_files else self._known(jobs)
-        self.session.emit(StageStarted(self.name, self.stage.type, len(planned), len(known)))
-        done: dict[int, tuple[Take, Result]] = {}
-        for job in jobs:
-            if job.index in known:
-                done[job.index] = (self._take(job, known[job.index]), known[job.index])
-                self.session.emit(TakeDone(self.name, job.index, True, 0.0))
-        missing = [job for job in jobs if job.index not in known]
-        for job, result in self._work_all(missing):
-            done[job.index] = (self._take(job, result), result)
-        takes = []
-        for p in planned:
-            takes.append(self._passing(p) if isinstance(p, Passing) else done[p.index][0])
-        return tuple(takes), len(known), [result for _, result in done.values()]
+        if session.out is not None:
+            written = write_document(session.out, run.document(), pipeline.to_yaml(), run.output_takes())
+            run.files = (*self.files, *written)
+            log = [session.out / name for name in ("groups.jsonl", "pairs.jsonl")]
+            run.files += tuple(path for path in log if path.exists())
+        session.keep_for_reading()
+        return run
 
-    def _fingerprint(self) -> str:
-        if not isinstance(self.stage, DiffusionStage):
-            return ""
-        info = self.session.info(self.stage.variant, self.stage.task)
-        adapters = [f"{adapter_fingerprint(self.context.path(a.path))}*{a.scale!r}" for a in self.stage.adapters]
-        return "+".join([info.fingerprint, *adapters])
-
-    def _known(self, jobs: Sequence[Job]) -> dict[int, Result]:
-        found = {}
-        for job in jobs:
-            entry = self.session.store.get(job.key)
-            if entry is not None:
-                found[job.index] = entry.result()
-        return found
-
-    def _work_all(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
-        """Every job, in micro-batches; out of memory halves the batch from there on, says so and marks the results."""
-        size = whole = self.session.numerics.micro_batch if self.stage.diffuses else 1
-        start = 0
-        while start < len(jobs):
-            batch = jobs[start : start + size]
-            try:
-                made = self._work(batch, retried=size < whole)
-            except Exception as error:
-                if len(batch) == 1 or not is_out_of_memory(error):
-                    raise
-                size = len(batch) // 2
-                self.session.warn(f"out of memory with {len(batch)} takes at once; goes on with {size}, and marks it", self.name)
-                continue
-            yield from made
-            start += len(batch)
-
-    def _work(self, jobs: Sequence[Job], retried: bool) -> list[tuple[Job, Result]]:
-        """Run one micro-batch. Each result is kept before anything else happens."""
-        self.session.cancel.check()
-        begun = time.perf_counter()
-        with torch.inference_mode():
-            results = self.stage.run(jobs, self.context)
-        seconds = (time.perf_counter() - begun) / len(jobs)
-        made = []
-        for job, given in zip(jobs, results, strict=True):
-            result = replace(given, facts={**given.facts, "retried_micro_batch": len(jobs)}) if retried else given
-            if not self.stage.writes_files:
-                self.session.store.put(job.key, Entry.of(result))
-            self.session.counts.add("forwards", result.forwards)
-            self.session.emit(TakeDone(self.name, job.index, False, seconds))
-            made.append((job, result))
-        return made
-
-    def _take(self, job: Job, result: Result) -> Take:
-        """The job's take: signal, prompt, report, lineage."""
-        main = job.main
-        if result.same_signal:
-            assert main is not None
-            signal, report = main.signal, main.report
-        else:
-            signal = Signal(result.audio, result.latent, StoredViews(self.session, job.key))
-            report = main.report if main is not None and self.stage.keeps_report else None
-        reports = dict(main.reports) if main is not None else {}
-        if result.report is not None:
-            report = result.report
-            reports[self.name] = result.report
-        step: dict[str, Any] = {"stage": self.name, "type": self.stage.type, "seed": job.seed, **result.facts}
-        if len(job.sources) > 1:
-            step["sources"] = {key: take.key for key, take in job.sources.items()}
-        stages = self.session.pipeline.stages
-        diffused = any(stages[name].diffuses for name in self.graph.ancestors(self.name) if name in stages)
+    def _input(self, session: Session, name: str) -> Take:
+        audio = read_audio(session.pipeline.path(session.pipeline.inputs[name]))
+        key = audio_key(audio.samples, audio.rate_hz)
         return Take(
-            stage=self.name, index=job.index, seed=job.seed if self.stage.draws or main is None else main.seed,
-            prompt=result.prompt.over(job.prompt) if result.prompt else job.prompt, key=job.key, signal=signal, report=report,
-            reports=reports, lineage=(*(main.lineage if main is not None else ()), step), group=group_of(self.stage, job, diffused),
+            stage=name, index=0, seed=self.record.seed, prompt=session.pipeline.prompt, key=key,
+            signal=Signal(audio, None, StoredViews(session, key)), lineage=({"stage": name, "type": "input", "key": key},),
         )
 
-    def _passing(self, passing: Passing) -> Take:
-        step = {"stage": self.name, "type": self.stage.type, "passed_by": True, "when": self.stage.when}
-        take = passing.take
-        self.session.emit(TakeDone(self.name, passing.index, True, 0.0))
-        return take.with_(stage=self.name, index=passing.index, lineage=(*take.lineage, step))
+    def _after(self, session: Session, name: str, takes: tuple[Take, ...], stage: StageRecord) -> None:
+        """Files, catalog and preference log of a stage that is done."""
+        graph = self.prepared.graph
+        scores = session.pipeline.stages[name].scores
+        for take in takes:
+            path = None
+            if session.out is not None and (name in graph.outputs or scores):
+                tags = take_tags(take, preset_yaml=session.pipeline.to_yaml(), run_seed=self.record.seed)
+                path = write_take(take, session.out, tags).path
+                self.files.append(path)
+                self.audio_paths[(take.stage, take.index)] = path
+                session.emit(FileWritten(name, take.index, str(path)))
+            self.catalog.record_take(self.record.id, take, audio=path)
+        self.catalog.record_stage(self.record.id, stage)
+        if scores:
+            self._log_groups(session, name, takes)
+
+    def _log_groups(self, session: Session, name: str, takes: tuple[Take, ...]) -> None:
+        groups = groups_of(session, name, takes, self.audio_paths)
+        if session.out is None:
+            self.pairs += sum(len(PreferenceLog.pairs_of(group)) for group in groups)
+            return
+        with PreferenceLog(session.out) as log:
+            for group in groups:
+                log.append(group)
+            self.pairs = log.write_pairs()
 
 
-def walk(session: Session, graph: Graph, inputs: dict[str, Take], run_seed: int, after: Any) -> tuple[
-    dict[str, tuple[Take, ...]], list[StageSummary]
-]:
-    """Every stage in order. `after(name, takes, summary)` is called as soon as a stage is done (files, catalog)."""
-    made: dict[str, tuple[Take, ...]] = {name: (take,) for name, take in inputs.items()}
-    summaries = []
-    for name in graph.order:
-        if session.cancel.cancelled:
-            raise Cancelled("stopped on request; finished takes are kept")
-        made[name], summary = StageRunner(session, graph, name, run_seed).run(made)
-        summaries.append(summary)
-        after(name, made[name], summary)
-    return {name: made[name] for name in graph.order}, summaries
+def _training(prepared: Prepared) -> str | None:
+    if prepared.model is None:
+        return None
+    states = {info.training for info in prepared.model.variants.values()}
+    return next((s for s in ("untrained", "preliminary") if s in states), "trained")

@@ -11,23 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .catalog import StageRecord
 from .errors import RequestError, did_you_mean
 from .take import Take
-
-
-@dataclass(frozen=True)
-class StageSummary:
-    """One row of the run's table. `forwards` are rows through the decoder per take, `steps_run` steps per take; both are
-    the work this result stands for, whether it was done now or before (`cached` counts takes that came from the store)."""
-
-    name: str
-    type: str
-    variant: str | None
-    seconds: float
-    cached: int
-    takes: int
-    steps_run: int
-    forwards: int
 
 
 @dataclass(eq=False)
@@ -37,7 +23,7 @@ class Run:
     id: str
     preset: str
     out: Path | None
-    stages: tuple[StageSummary, ...]
+    stages: tuple[StageRecord, ...]
     takes: Mapping[str, tuple[Take, ...]]
     outputs: tuple[str, ...]
     counts: Mapping[str, int]

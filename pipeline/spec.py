@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .context import Context, Job, Result
     from .graph import Scope
     from .models.base import VariantInfo
+    from .run import Run
     from .take import Take
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
@@ -275,6 +276,15 @@ class Pipeline(Spec):
         """A path of this preset as a real one: relative paths start at the preset's folder."""
         p = Path(text).expanduser()
         return p if p.is_absolute() else (self._base or Path.cwd()) / p
+
+    def run(self, out: str | Path | None = None, **choices: Any) -> Run:
+        """Run this pipeline and give its takes. `out` is a folder for audio, report and preference log (None: no files).
+
+        Choices: `seed`, `takes`, `inputs` (name -> file), `on_event`, `cancel`, `options` (`RunOptions`), `home`; see
+        `segue.pipeline.executor.execute`, which also says what is raised."""
+        from .executor import execute
+
+        return execute(self, out, **choices)
 
     def to_yaml(self) -> str:
         """This pipeline as preset text: defaults left out, `segue.load` gives an equal pipeline back."""

@@ -1,0 +1,87 @@
+"""Everything that can be known before a weight is loaded: model facts, input headers, the checked graph; all problems at once.
+
+Knows no stage type; loads no weight and reads no sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .audio_file import probe_audio
+from .errors import Problem, RequestError
+from .graph import Graph, InputFacts, build_graph
+from .models.base import ModelInfo
+from .models.resolve import describe_model
+from .spec import DiffusionStage, Pipeline
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A pipeline that may run: its graph, and its model's facts (None where no stage diffuses)."""
+
+    pipeline: Pipeline
+    graph: Graph
+    model: ModelInfo | None
+
+    @property
+    def warnings(self) -> list[str]:
+        return [str(problem) for problem in self.graph.warnings]
+
+
+def with_choices(
+    pipeline: Pipeline, *, seed: int | None = None, takes: int | None = None, inputs: Mapping[str, str | Path] | None = None
+) -> Pipeline:
+    """The pipeline with a run's own choices laid over it. Input paths given here are relative to the working folder.
+
+    Raises `RequestError` for an input the pipeline does not name, a seed or takes out of range."""
+    given = {name: str(Path(path).expanduser().absolute()) for name, path in (inputs or {}).items()}
+    unknown = [name for name in given if name not in pipeline.inputs]
+    if unknown:
+        known = ", ".join(pipeline.inputs) or "none"
+        raise RequestError([
+            Problem(f"there is no input '{name}' in '{pipeline.name}'", f"its inputs: {known}", key=f"inputs.{name}") for name in unknown
+        ])
+    problems = []
+    if seed is not None and not 0 <= seed < 2**63:
+        problems.append(Problem(f"seed {seed} is out of range", "write 0 to 9223372036854775807", key="seed"))
+    if takes is not None and not 1 <= takes <= 10_000:
+        problems.append(Problem(f"takes {takes} is out of range", "write 1 to 10000", key="takes"))
+    if problems:
+        raise RequestError(problems)
+    changes: dict[str, object] = {"inputs": {**pipeline.inputs, **given}}
+    if seed is not None:
+        changes["seed"] = seed
+    if takes is not None:
+        changes["takes"] = takes
+    chosen = pipeline.model_copy(update=changes)
+    return chosen.placed(pipeline._base, pipeline._file, pipeline._lines)
+
+
+def prepare(pipeline: Pipeline, *, offline: bool = False) -> Prepared:
+    """Check the whole pipeline. Raises one `RequestError` with every problem of model, inputs, graph and stages."""
+    problems: list[Problem] = []
+    model = None
+    if any(isinstance(stage, DiffusionStage) for stage in pipeline.stages.values()):
+        try:
+            model = describe_model(pipeline.model, base=pipeline._base, offline=offline)
+        except RequestError as error:
+            problems += [p.at(key="model", file=pipeline._file, line=pipeline._lines.get(("model",))) for p in error.problems]
+    facts = {name: input_facts(pipeline.path(text)) for name, text in pipeline.inputs.items()}
+    try:
+        graph = build_graph(pipeline, model=model, facts=facts)
+    except RequestError as error:
+        raise RequestError([*problems, *error.problems]) from None
+    if problems:
+        raise RequestError(problems)
+    return Prepared(pipeline, graph, model)
+
+
+def input_facts(path: Path) -> InputFacts:
+    """What an input file's header says, with the problem when it can't be read."""
+    try:
+        probed = probe_audio(path)
+    except RequestError as error:
+        return InputFacts(path, exists=path.exists(), problem=error.problems[0])
+    return InputFacts(path, True, probed.duration_s, probed.rate_hz, probed.channels)

@@ -1,0 +1,178 @@
+"""Walk the graph: for every stage plan the jobs, take from the store what is known, make the rest, keep it at once.
+
+Knows no stage type. A finished job is in the store before the next one starts, so a run that is stopped or killed loses
+nothing it had finished.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from .catalog import StageRecord
+from .context import Job, Result
+from .events import StageDone, StageStarted, TakeDone
+from .expression import parse
+from .graph import Graph
+from .jobs import Passing, group_of, plan_jobs
+from .models.pool import is_out_of_memory
+from .models.resolve import adapter_fingerprint
+from .session import Session, StageContext, StoredViews
+from .spec import DiffusionStage, Stage
+from .store import Entry
+from .take import Signal, Take
+
+
+class StageRunner:
+    """One stage of one run: from source takes to its own."""
+
+    def __init__(self, session: Session, graph: Graph, name: str, run_seed: int) -> None:
+        self.session, self.graph, self.name, self.run_seed = session, graph, name, run_seed
+        self.stage: Stage = graph.stage(name)
+        self.context = StageContext(session, name)
+
+    def run(self, made: dict[str, tuple[Take, ...]]) -> tuple[tuple[Take, ...], StageRecord]:
+        """The stage's takes, in order, and its row of the table."""
+        begun = time.perf_counter()
+        sources = {key: made[name] for key, name in self.stage.references().items()}
+        if self.stage.chooses:
+            takes, cached, work = self._choose(sources), 0, []
+        else:
+            takes, cached, work = self._make(sources)
+        seconds = time.perf_counter() - begun
+        self.session.emit(StageDone(self.name, seconds, len(takes)))
+        variant = self.stage.variant if isinstance(self.stage, DiffusionStage) else None
+        summary = StageRecord(
+            self.name, self.stage.type, variant, round(seconds, 4), cached, len(takes),
+            max((r.steps_run for r in work), default=0), max((r.forwards for r in work), default=0),
+        )
+        return takes, summary
+
+    def _choose(self, sources: dict[str, tuple[Take, ...]]) -> tuple[Take, ...]:
+        candidates = next(iter(sources.values()))
+        self.session.emit(StageStarted(self.name, self.stage.type, len(candidates), 0))
+        chosen = self.stage.choose(candidates, self.context)
+        step = {"stage": self.name, "type": self.stage.type, "of": len(candidates)}
+        return tuple(t.with_(stage=self.name, lineage=(*t.lineage, step)) for t in chosen)
+
+    def _make(self, sources: dict[str, tuple[Take, ...]]) -> tuple[tuple[Take, ...], int, list[Result]]:
+        planned = plan_jobs(
+            self.name, self.stage, sources, fan_out=self.graph.fan_out(self.name), prompt=self.session.pipeline.prompt,
+            run_seed=self.run_seed, numerics=self.session.numerics, fingerprint=self._fingerprint(),
+            when=parse(self.stage.when) if self.stage.when else None,
+        )
+        jobs = [p for p in planned if isinstance(p, Job)]
+        known = {} if self.stage.writes_files else self._known(jobs)
+        self.session.emit(StageStarted(self.name, self.stage.type, len(planned), len(known)))
+        done: dict[int, tuple[Take, Result]] = {}
+        for job in jobs:
+            if job.index in known:
+                done[job.index] = (self._take(job, known[job.index]), known[job.index])
+                self.session.emit(TakeDone(self.name, job.index, True, 0.0))
+        missing = [job for job in jobs if job.index not in known]
+        for job, result in self._work_all(missing):
+            done[job.index] = (self._take(job, result), result)
+        takes = []
+        for p in planned:
+            takes.append(self._passing(p) if isinstance(p, Passing) else done[p.index][0])
+        return tuple(takes), len(known), [result for _, result in done.values()]
+
+    def _fingerprint(self) -> str:
+        if not isinstance(self.stage, DiffusionStage):
+            return ""
+        info = self.session.info(self.stage.variant, self.stage.task)
+        adapters = [f"{adapter_fingerprint(self.context.path(a.path))}*{a.scale!r}" for a in self.stage.adapters]
+        return "+".join([info.fingerprint, *adapters])
+
+    def _known(self, jobs: Sequence[Job]) -> dict[int, Result]:
+        found = {}
+        for job in jobs:
+            entry = self.session.store.get(job.key)
+            if entry is not None:
+                found[job.index] = entry.result()
+        return found
+
+    def _work_all(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
+        """Every job, in micro-batches; out of memory halves the batch from there on, says so and marks the results."""
+        size = whole = self.session.numerics.micro_batch if self.stage.diffuses else 1
+        start = 0
+        while start < len(jobs):
+            batch = jobs[start : start + size]
+            try:
+                made = self._work(batch, retried=size < whole)
+            except Exception as error:
+                if len(batch) == 1 or not is_out_of_memory(error):
+                    raise
+                size = len(batch) // 2
+                self.session.warn(f"out of memory with {len(batch)} takes at once; goes on with {size}, and marks it", self.name)
+                continue
+            yield from made
+            start += len(batch)
+
+    def _work(self, jobs: Sequence[Job], retried: bool) -> list[tuple[Job, Result]]:
+        """Run one micro-batch. Each result is kept before anything else happens."""
+        self.session.cancel.check()
+        begun = time.perf_counter()
+        with torch.inference_mode():
+            results = self.stage.run(jobs, self.context)
+        seconds = (time.perf_counter() - begun) / len(jobs)
+        made = []
+        for job, given in zip(jobs, results, strict=True):
+            result = replace(given, facts={**given.facts, "retried_micro_batch": len(jobs)}) if retried else given
+            if not self.stage.writes_files:
+                self.session.store.put(job.key, Entry.of(result))
+            self.session.counts.add("forwards", result.forwards)
+            self.session.emit(TakeDone(self.name, job.index, False, seconds))
+            made.append((job, result))
+        return made
+
+    def _take(self, job: Job, result: Result) -> Take:
+        """The job's take: signal, prompt, report, lineage."""
+        main = job.main
+        if result.same_signal:
+            assert main is not None
+            signal, report = main.signal, main.report
+        else:
+            signal = Signal(result.audio, result.latent, StoredViews(self.session, job.key))
+            report = main.report if main is not None and self.stage.keeps_report else None
+        reports = dict(main.reports) if main is not None else {}
+        if result.report is not None:
+            report = result.report
+            reports[self.name] = result.report
+        step: dict[str, Any] = {"stage": self.name, "type": self.stage.type, "seed": job.seed, **result.facts}
+        if len(job.sources) > 1:
+            step["sources"] = {key: take.key for key, take in job.sources.items()}
+        stages = self.session.pipeline.stages
+        diffused = any(stages[name].diffuses for name in self.graph.ancestors(self.name) if name in stages)
+        return Take(
+            stage=self.name, index=job.index, seed=job.seed if self.stage.draws or main is None else main.seed,
+            prompt=result.prompt.over(job.prompt) if result.prompt else job.prompt, key=job.key, signal=signal, report=report,
+            reports=reports, lineage=(*(main.lineage if main is not None else ()), step), group=group_of(self.stage, job, diffused),
+        )
+
+    def _passing(self, passing: Passing) -> Take:
+        step = {"stage": self.name, "type": self.stage.type, "passed_by": True, "when": self.stage.when}
+        take = passing.take
+        self.session.emit(TakeDone(self.name, passing.index, True, 0.0))
+        return take.with_(stage=self.name, index=passing.index, lineage=(*take.lineage, step))
+
+
+After = Callable[[str, tuple[Take, ...], StageRecord], None]
+
+
+def walk(
+    session: Session, graph: Graph, inputs: Mapping[str, Take], run_seed: int, after: After
+) -> tuple[dict[str, tuple[Take, ...]], list[StageRecord]]:
+    """Every stage in order. `after(name, takes, record)` is called as soon as a stage is done (files, catalog)."""
+    made: dict[str, tuple[Take, ...]] = {name: (take,) for name, take in inputs.items()}
+    records = []
+    for name in graph.order:
+        session.cancel.check()
+        made[name], record = StageRunner(session, graph, name, run_seed).run(made)
+        records.append(record)
+        after(name, made[name], record)
+    return {name: made[name] for name in graph.order}, records
