@@ -1,8 +1,9 @@
 """How the branches of one evaluation become one velocity: none, CFG, APG, ADG and multi-condition guidance.
 
-Every guidance is a frozen object that says which branches it needs at t (`branches`) and joins them (`combine`). What it
-remembers lies in a `State` the loop makes afresh at every switch of condition. Nothing here mixes takes: norms and
-angles are taken inside one take, so a batch of N gives what N batches of one give. Knows no network and no schedule.
+Every guidance is a frozen object that says which branches it needs at t (`branches`) and joins them
+(`combine`). What it remembers lies in a `State` the loop makes afresh at every switch of condition. Nothing
+here mixes takes: norms and angles are taken inside one take, so a batch of N gives what N batches of one
+give. Knows no network and no schedule.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class NoGuidance:
 
 @dataclass(frozen=True)
 class _Scaled:
-    """Base of the guidances with one scale and one null branch; active where interval[0] <= t <= interval[1]."""
+    """Base of the guidances with one scale and one null branch; active where interval[0] <= t <=
+    interval[1]."""
 
     scale: float
     interval: tuple[float, float] = (0.0, 1.0)
@@ -78,7 +80,8 @@ class _Scaled:
 
 @dataclass(frozen=True)
 class ClassifierFree(_Scaled):
-    """v = v_null + scale·(v_cond − v_null) (Ho & Salimans 2022, arXiv 2207.12598, eq. 6 with w = scale − 1)."""
+    """v = v_null + scale·(v_cond − v_null) (Ho & Salimans 2022, arXiv 2207.12598, eq. 6 with w = scale −
+    1)."""
 
     def _join(self, x: Tensor, t: float, cond: Tensor, null: Tensor, state: State) -> Tensor:
         return null + self.scale * (cond - null)
@@ -86,11 +89,12 @@ class ClassifierFree(_Scaled):
 
 @dataclass(frozen=True)
 class AdaptiveProjected(_Scaled):
-    """APG (Sadat et al. 2024, arXiv 2410.02416, alg. 1) as ACE-Step uses it, through diffusers' own function.
+    """APG (Sadat et al. 2024, arXiv 2410.02416, alg. 1) as ACE-Step uses it, through diffusers' own
+    function.
 
-    Momentum −0.75 over the steps, the update's norm over time held to 2.5 in each channel, its part parallel to the
-    conditional prediction dropped (eta 0), v = v_cond + (scale − 1)·update. The running average stays as it is on steps
-    outside the interval.
+    Momentum −0.75 over the steps, the update's norm over time held to 2.5 in each channel, its part
+    parallel to the conditional prediction dropped (eta 0), v = v_cond + (scale − 1)·update. The running
+    average stays as it is on steps outside the interval.
     """
 
     remembers = True
@@ -114,12 +118,13 @@ class AdaptiveProjected(_Scaled):
 
 @dataclass(frozen=True)
 class AngleBased(_Scaled):
-    """ADG, ACE-Step's angle-based guidance: the clean prediction is turned away from the null one, frame by frame.
+    """ADG, ACE-Step's angle-based guidance: the clean prediction is turned away from the null one, frame by
+    frame.
 
-    With x̂ = x − t·v per branch, θ the angle between x̂_c and x̂_u over channels, w = max(scale − 1, 0) + 0.001,
-    θ' = w·θ (held to ±30° with `clip`), perp the part of x̂_c − x̂_u orthogonal to x̂_u:
-    x̂ = cos θ'·x̂_c + (sin θ'/sin θ)·perp (w·perp where sin θ <= 0.001), v = (x − x̂)/t.
-    `norm` scales x̂ to the length of x̂_c over time, channel by channel. A scale up to 1 asks for no guidance.
+    With x̂ = x − t·v per branch, θ the angle between x̂_c and x̂_u over channels, w = max(scale − 1, 0) +
+    0.001, θ' = w·θ (held to ±30° with `clip`), perp the part of x̂_c − x̂_u orthogonal to x̂_u: x̂ = cos
+    θ'·x̂_c + (sin θ'/sin θ)·perp (w·perp where sin θ <= 0.001), v = (x − x̂)/t. `norm` scales x̂ to the
+    length of x̂_c over time, channel by channel. A scale up to 1 asks for no guidance.
     """
 
     norm: bool = False
@@ -135,7 +140,8 @@ class AngleBased(_Scaled):
         axis = torch.nn.functional.normalize(clean_u, dim=-1)
         along = (clean_c * axis).sum(-1, keepdim=True)
         perp = (clean_c - clean_u) - ((clean_c - clean_u) * axis).sum(-1, keepdim=True) * axis
-        theta = torch.atan2(perp.norm(dim=-1, keepdim=True), along)  # acos of the cosine, but exact near 0 and π
+        # The arc cosine of the cosine, but exact near 0 and π too.
+        theta = torch.atan2(perp.norm(dim=-1, keepdim=True), along)
         turned = w * theta
         if self.clip:
             turned = turned.clamp(-ADG_LARGEST_ANGLE, ADG_LARGEST_ANGLE)
@@ -154,8 +160,8 @@ class AngleBased(_Scaled):
 class MultiCondition:
     """SAGA-SR's guidance with an acoustic condition z_l and a text c (arXiv 2509.24924, sec. 2.4):
 
-    v = u(∅,∅) + a·[u(z_l,∅) − u(∅,∅)] + b·[u(z_l,c) − u(z_l,∅)], a = acoustic_scale, b = text_scale. A branch whose
-    weight (1 − a, a − b, b) is zero isn't evaluated; outside the interval only COND is.
+    v = u(∅,∅) + a·[u(z_l,∅) − u(∅,∅)] + b·[u(z_l,c) − u(z_l,∅)], a = acoustic_scale, b = text_scale. A
+    branch whose weight (1 − a, a − b, b) is zero isn't evaluated; outside the interval only COND is.
     """
 
     acoustic_scale: float = 1.4
@@ -194,20 +200,34 @@ def make_guidance(
     norm: bool = False,
     clip: bool = True,
 ) -> Guidance:
-    """The guidance of that kind. `scale` has no part in ``none`` and ``multi``; `norm` and `clip` are ADG's alone.
+    """The guidance of that kind. `scale` has no part in ``none`` and ``multi``; `norm` and `clip` are ADG's
+    alone.
 
-    Raises `RequestError` for an unknown kind, a scale that is not finite or negative, or an interval that runs backwards.
+    Raises `RequestError` for an unknown kind, a scale that is not finite or negative, or an interval that
+    runs backwards.
     """
     if kind not in KINDS:
         raise RequestError(
-            Problem(f"there is no guidance '{kind}'.{did_you_mean(kind, KINDS)}", f"one of {', '.join(KINDS)}.", key="guidance.kind")
+            Problem(
+                f"there is no guidance '{kind}'.{did_you_mean(kind, KINDS)}",
+                f"one of {', '.join(KINDS)}.",
+                key="guidance.kind",
+            )
         )
     for key, value in (("scale", scale), ("acoustic_scale", acoustic_scale), ("text_scale", text_scale)):
         if not (math.isfinite(value) and value >= 0):
-            raise RequestError(Problem(f"{value} is no guidance scale.", "a number from 0 up; 1 is none.", key=f"guidance.{key}"))
+            raise RequestError(
+                Problem(
+                    f"{value} is no guidance scale.", "a number from 0 up; 1 is none.", key=f"guidance.{key}"
+                )
+            )
     if not interval[0] <= interval[1]:
         raise RequestError(
-            Problem(f"interval {list(interval)} runs backwards.", "[low, high] in t with low <= high.", key="guidance.interval")
+            Problem(
+                f"interval {list(interval)} runs backwards.",
+                "[low, high] in t with low <= high.",
+                key="guidance.interval",
+            )
         )
     span = (float(interval[0]), float(interval[1]))
     if kind == "cfg":

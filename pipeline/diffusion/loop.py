@@ -1,8 +1,9 @@
-"""The denoising loop: walk a schedule under a timeline of conditions, with guidance, projections and a solver.
+"""The denoising loop: walk a schedule under a timeline of conditions, with guidance, projections and a
+solver.
 
-`sample` is the only entrance. It runs in inference mode, draws no noise of its own (a `NoiseSource` gives it, by purpose
-and step) and touches no global state. This module knows neither models nor takes: a network is a `Denoiser`, a
-condition is opaque.
+`sample` is the only entrance. It runs in inference mode, draws no noise of its own (a `NoiseSource` gives
+it, by purpose and step) and touches no global state. This module knows neither models nor takes: a network
+is a `Denoiser`, a condition is opaque.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ NoiseSource = Callable[[str, int, Sequence[int]], Tensor]
 
 @dataclass(frozen=True)
 class TraceStep:
-    """What one step did: `t` of its first evaluation, the segment's name (or its number), network rows per take, wall
-    seconds, root mean square of each take's state after it (1 for unit noise), and whether the step began a segment,
-    which drops every cached key and value."""
+    """What one step did: `t` of its first evaluation, the segment's name (or its number), network rows per
+    take, wall seconds, root mean square of each take's state after it (1 for unit noise), and whether the
+    step began a segment, which drops every cached key and value."""
 
     t: float
     segment: str
@@ -47,8 +48,9 @@ class TraceStep:
 class Trajectory:
     """Where a call of `sample` came to: state `x` `[B, T, D]` at level `t` (0 when it ran to the end).
 
-    `steps_run` and `forwards` (network rows per take) count this call alone. `state` is what a resumed call needs besides
-    `x` to go on exactly: named tensors, safe to write to a file. `warnings` are sentences for the user.
+    `steps_run` and `forwards` (network rows per take) count this call alone. `state` is what a resumed call
+    needs besides `x` to go on exactly: named tensors, safe to write to a file. `warnings` are sentences for
+    the user.
     """
 
     x: Tensor
@@ -76,23 +78,27 @@ def sample(
     stop_at: int | None = None,
     state: Mapping[str, Tensor] | None = None,
 ) -> Trajectory:
-    """Denoise `x` `[B, T, D]`, which is at noise level `ts[first_step]`, down the falling timesteps `ts` to 0.
+    """Denoise `x` `[B, T, D]`, which is at noise level `ts[first_step]`, down the falling timesteps `ts` to
+    0.
 
-    An empty `ts` is the identity. `on_step(step, steps)` is called after each step, `step` counting from 1 over the whole
-    of `ts`; what it raises ends the run. Segments switch at steps counted over the whole of `ts`; at each the denoiser's
-    `switch` is called once and guidance and solver begin afresh.
+    An empty `ts` is the identity. `on_step(step, steps)` is called after each step, `step` counting from 1
+    over the whole of `ts`; what it raises ends the run. Segments switch at steps counted over the whole of
+    `ts`; at each the denoiser's `switch` is called once and guidance and solver begin afresh.
 
-    `stop_at=k` gives back the noisy state before step k; `sample(..., x=stopped.x, first_step=k, state=stopped.state)` goes
-    on from it, without re-noising, to the same bits an uninterrupted run gives.
+    `stop_at=k` gives back the noisy state before step k; `sample(..., x=stopped.x, first_step=k,
+    state=stopped.state)` goes on from it, without re-noising, to the same bits an uninterrupted run gives.
 
-    Raises `RequestError` when `ts` does not fall inside (0, 1], `first_step`/`stop_at` lie outside it, the solver is unknown,
-    or a resume lacks the `state` it needs.
+    Raises `RequestError` when `ts` does not fall inside (0, 1], `first_step`/`stop_at` lie outside it, the
+    solver is unknown, or a resume lacks the `state` it needs.
     """
     check_falling(ts)
     end = len(ts) if stop_at is None else stop_at
     if not 0 <= first_step <= end <= len(ts):
         raise RequestError(
-            Problem(f"steps {first_step} to {end} lie outside a schedule of {len(ts)}.", fix="0 <= first_step <= stop_at <= steps.")
+            Problem(
+                f"steps {first_step} to {end} lie outside a schedule of {len(ts)}.",
+                fix="0 <= first_step <= stop_at <= steps.",
+            )
         )
     walk = _Walk(denoiser, ts, solver, guidance, tuple(projections), noise)
     spans = timeline.spans(len(ts))
@@ -113,13 +119,14 @@ def sample(
         steps_run=end - first_step,
         forwards=walk.forwards,
         trace=tuple(walk.trace),
-        state=walk.leave(end, spans) if first_step < end < len(ts) else dict(state or {}) if end < len(ts) else {},
+        state=walk.leave(end, spans) if first_step < end else dict(state or {}),
         warnings=tuple(timeline.warnings(len(ts))),
     )
 
 
 class _Walk:
-    """The moving parts of one call: the segment in force, what guidance and solver remember, and the counts."""
+    """The moving parts of one call: the segment in force, what guidance and solver remember, and the
+    counts."""
 
     def __init__(
         self,
@@ -130,7 +137,8 @@ class _Walk:
         projections: tuple[Projection, ...],
         noise: NoiseSource,
     ) -> None:
-        self.denoiser, self.ts, self.guidance, self.projections, self.noise = denoiser, ts, guidance, projections, noise
+        self.denoiser, self.ts, self.noise = denoiser, ts, noise
+        self.guidance, self.projections = guidance, projections
         self.advance = solver_named(solver)
         self.remembers = guidance.remembers or solver in REMEMBER
         self.segment, self.began = "", False
@@ -148,7 +156,9 @@ class _Walk:
             self.guided, self.solved = _unpacked(state or {}, start, x)
 
     def leave(self, end: int, spans: Sequence[Span]) -> State:
-        """What the next call must be given to go on at step `end`; nothing is carried over a switch."""
+        """What the next call needs to go on at step `end`; nothing is carried over a switch or the end."""
+        if end == len(self.ts):
+            return {}
         packed = {"step": torch.tensor(end, dtype=torch.int64)}
         if self.remembers and end not in {span.start for span in spans}:
             packed |= {f"guidance.{k}": v.clone() for k, v in self.guided.items()}
@@ -163,7 +173,7 @@ class _Walk:
         before, after = self.guided, dict[str, State]()
 
         def denoise(at: Tensor, level: float) -> Prediction:
-            # A corrector sees the memory its step began with; only the step's own first evaluation is remembered.
+            # A corrector sees the memory its step began with; the step's first evaluation is remembered.
             memory = dict(before)
             prediction = self._predict(at, level, step, memory)
             after.setdefault("guidance", memory)
@@ -202,8 +212,8 @@ def _unpacked(state: Mapping[str, Tensor], step: int, x: Tensor) -> tuple[State,
         given = f"that of step {int(state['step'])}" if "step" in state else "none"
         raise RequestError(
             Problem(
-                f"resuming at step {step} in the middle of a segment needs the state of that step, but got {given}; this "
-                "guidance or solver remembers earlier steps.",
+                f"resuming at step {step} in the middle of a segment needs the state of that step, but got "
+                f"{given}; this guidance or solver remembers earlier steps.",
                 fix="pass state=trajectory.state of the call that stopped there.",
             )
         )

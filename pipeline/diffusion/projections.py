@@ -1,7 +1,8 @@
-"""Hooks on the clean prediction x0, applied after guidance; the velocity is then taken anew from the projected x0.
+"""Hooks on the clean prediction x0, applied after guidance; the velocity is then taken anew from the
+projected x0.
 
-A projection is a pure function of (x0 `[B, T, D]`, t, step, steps). It knows no network: what it needs of an autoencoder
-or a filter is handed to it as a function.
+A projection is a pure function of (x0 `[B, T, D]`, t, step, steps). It knows no network: what it needs of
+an autoencoder or a filter is handed to it as a function.
 """
 
 from __future__ import annotations
@@ -25,17 +26,22 @@ class Projection(Protocol):
 
 
 def window_weights(mask: Tensor, fade_frames: int) -> Tensor:
-    """How much of the generated frames is kept: `[…, T]` float32 in [0, 1] for a mask `[…, T]` that is above 0.5 inside.
+    """How much of the generated frames is kept: `[…, T]` float32 in [0, 1] for a mask `[…, T]` that is
+    above 0.5 inside.
 
-    0 outside every window; inside, a ramp (i + 1)/(fade + 1) from each edge, at most half the window long, then 1. An edge
-    at the very start or end of the clip has no neighbour to fade into, and no ramp.
+    0 outside every window; inside, a ramp (i + 1)/(fade + 1) from each edge, at most half the window long,
+    then 1. An edge at the very start or end of the clip has no neighbour to fade into, and no ramp.
     """
     inside = (mask > 0.5).cpu()
     rows = inside.reshape(-1, inside.shape[-1])
     weights = rows.to(torch.float32)
     frames = rows.shape[-1]
     for row, weight in zip(rows, weights, strict=True):
-        edges = torch.diff(row.to(torch.int8), prepend=torch.zeros(1, dtype=torch.int8), append=torch.zeros(1, dtype=torch.int8))
+        edges = torch.diff(
+            row.to(torch.int8),
+            prepend=torch.zeros(1, dtype=torch.int8),
+            append=torch.zeros(1, dtype=torch.int8),
+        )
         starts, stops = (edges == 1).nonzero().flatten().tolist(), (edges == -1).nonzero().flatten().tolist()
         for start, stop in zip(starts, stops, strict=True):
             fade = min(fade_frames, (stop - start) // 2)
@@ -48,23 +54,33 @@ def window_weights(mask: Tensor, fade_frames: int) -> Tensor:
 
 
 class RepaintProjection:
-    """The source in place of the prediction outside the window, exactly; a cross-fade just inside its edges.
+    """The source in place of the prediction outside the window, exactly; a cross-fade just inside its
+    edges.
 
-    Because the velocity follows from the projected x0, the state outside the window is at every step the source noised with
-    the trajectory's own noise, and at the end the source itself, bit for bit.
+    Because the velocity follows from the projected x0, the state outside the window is at every step the
+    source noised with the trajectory's own noise, and at the end the source itself, bit for bit.
 
-    `source` `[B, T, D]` or `[T, D]`; `mask` `[B, T]` or `[T]`, 1 inside the window (any number of windows). `until` in [0, 1] is
-    the fraction of the steps it acts in (ACE-Step: 0.5; here all). `fade_frames` is the cross-fade's length (ACE-Step: 10).
+    `source` `[B, T, D]` or `[T, D]`; `mask` `[B, T]` or `[T]`, 1 inside the window (any number of windows).
+    `until` in [0, 1] is the fraction of the steps it acts in (ACE-Step: 0.5; here all). `fade_frames` is
+    the cross-fade's length (ACE-Step: 10).
     """
 
     def __init__(self, source: Tensor, mask: Tensor, until: float = 1.0, fade_frames: int = 10) -> None:
-        """Raises `RequestError` when mask and source differ in length, `until` lies outside [0, 1] or the fade is negative."""
+        """Raises `RequestError` when mask and source differ in length, `until` lies outside [0, 1] or the
+        fade is negative."""
         if mask.shape[-1] != source.shape[-2]:
             raise RequestError(
-                Problem(f"the window's mask has {mask.shape[-1]} frames, the source {source.shape[-2]}.", "one mask value a frame.")
+                Problem(
+                    f"the window's mask has {mask.shape[-1]} frames, the source {source.shape[-2]}.",
+                    "one mask value a frame.",
+                )
             )
         if not 0.0 <= until <= 1.0 or fade_frames < 0:
-            raise RequestError(Problem(f"until {until}, fade {fade_frames} frames.", "until in [0, 1], fade_frames 0 or more."))
+            raise RequestError(
+                Problem(
+                    f"until {until}, fade {fade_frames} frames.", "until in [0, 1], fade_frames 0 or more."
+                )
+            )
         self.source, self.until = source, until
         self.weight = window_weights(mask, fade_frames).unsqueeze(-1)
 
@@ -73,19 +89,21 @@ class RepaintProjection:
             return x0
         source, weight = self.source.to(x0), self.weight.to(x0)
         mixed = weight * x0 + (1.0 - weight) * source
-        return torch.where(weight == 0.0, source, mixed)  # exact outside, even where the prediction is not finite
+        # Exact outside, even where the prediction is not finite.
+        return torch.where(weight == 0.0, source, mixed)
 
 
 @dataclass(frozen=True, eq=False)
 class LowBandProjection:
     """Low-band consistency with a reference sound, in the waveform, since a latent has no frequency axis:
 
-    a = decode(x0); x0 += encode(a + w·LP(reference − a)) − encode(a), w = 1 − t. The difference of two encodings leaves alone
-    what the autoencoder itself would change. Acts in every `every`-th step counted back from the last, which it never misses.
+    a = decode(x0); x0 += encode(a + w·LP(reference − a)) − encode(a), w = 1 − t. The difference of two
+    encodings leaves alone what the autoencoder itself would change. Acts in every `every`-th step counted
+    back from the last, which it never misses.
 
-    `decode` `[B, T, D]` -> audio `[B, C, N]`; `encode` back, to the encoder's mean; `low_pass` on audio, linear and zero-phase;
-    `reference_audio` `[B, C, N]` or `[C, N]` at the same rate. A reference that fills no whole number of frames is padded with
-    zeros; a missing whole frame is a `RequestError`.
+    `decode` `[B, T, D]` -> audio `[B, C, N]`; `encode` back, to the encoder's mean; `low_pass` on audio,
+    linear and zero-phase; `reference_audio` `[B, C, N]` or `[C, N]` at the same rate. A reference that
+    fills no whole number of frames is padded with zeros; a missing whole frame is a `RequestError`.
     """
 
     decode: Callable[[Tensor], Tensor]
@@ -112,7 +130,7 @@ class LowBandProjection:
         if not 0 <= missing < math.ceil(audio.shape[-1] / frames):
             raise RequestError(
                 Problem(
-                    f"the reference has {reference.shape[-1]} samples, the sound it guides {audio.shape[-1]}.",
+                    f"the reference has {reference.shape[-1]} samples, the guided sound {audio.shape[-1]}.",
                     fix="give a reference that fills the same latent frames.",
                 )
             )
@@ -123,8 +141,8 @@ class LowBandProjection:
 class EnvelopeProjection:
     """Envelope guidance for models whose state is the signal itself: x0 += (1 − t)·(envelope − LP(x0)).
 
-    Weak where there is much noise, exact at the end. `low_pass` maps `[B, T, D]` to its envelope, along T; `envelope` is the
-    one wanted, `[B, T, D]` or broadcastable to it.
+    Weak where there is much noise, exact at the end. `low_pass` maps `[B, T, D]` to its envelope, along T;
+    `envelope` is the one wanted, `[B, T, D]` or broadcastable to it.
     """
 
     low_pass: Callable[[Tensor], Tensor]

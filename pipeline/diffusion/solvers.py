@@ -1,8 +1,9 @@
 """Solvers: from the state at t to the state at t_next < t, by asking for predictions.
 
-A solver is a pure function. What it remembers (a multistep solver's history) goes in as a `State` and comes out as a
-new one; the loop starts with an empty one at every switch of condition. Every solver ends at exactly the last clean
-prediction when t_next is 0. This module knows no network, no guidance, no schedule, and draws no noise of its own.
+A solver is a pure function. What it remembers (a multistep solver's history) goes in as a `State` and comes
+out as a new one; the loop starts with an empty one at every switch of condition. Every solver ends at
+exactly the last clean prediction when t_next is 0. This module knows no network, no guidance, no schedule,
+and draws no noise of its own.
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ Draw = Callable[[], Tensor]
 Solver = Callable[[Denoise, Tensor, float, float, State, Draw], tuple[Tensor, State]]
 
 
-def euler(denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw) -> tuple[Tensor, State]:
+def euler(
+    denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw
+) -> tuple[Tensor, State]:
     """x + (t_next − t)·v; first order."""
     p = denoise(x, t)
     return (p.x0 if t_next == 0.0 else x + (t_next - t) * p.v), {}
 
 
-def heun(denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw) -> tuple[Tensor, State]:
-    """The mean of the velocities at both ends of the Euler step (Karras et al. 2022, arXiv 2206.00364, alg. 1); second
-    order, two evaluations a step. The step to 0 is plain Euler."""
+def heun(
+    denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw
+) -> tuple[Tensor, State]:
+    """The mean of the velocities at both ends of the Euler step (Karras et al. 2022, arXiv 2206.00364, alg.
+    1); second order, two evaluations a step. The step to 0 is plain Euler."""
     p = denoise(x, t)
     if t_next == 0.0:
         return p.x0, {}
@@ -39,8 +44,11 @@ def heun(denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, dra
     return x + (t_next - t) * (0.5 * (p.v + ahead.v)), {}
 
 
-def sde(denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw) -> tuple[Tensor, State]:
-    """The clean prediction with fresh noise, at the schedule's own next level: (1 − t_next)·x0 + t_next·noise.
+def sde(
+    denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw
+) -> tuple[Tensor, State]:
+    """The clean prediction with fresh noise, at the schedule's own next level: (1 − t_next)·x0 +
+    t_next·noise.
 
     (Consistency-model sampling, Song et al. 2023, arXiv 2303.01469, alg. 1.)
     """
@@ -48,12 +56,15 @@ def sde(denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw
     return (p.x0 if t_next == 0.0 else renoise(p.x0, draw(), t_next)), {}
 
 
-def dpmpp(denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw) -> tuple[Tensor, State]:
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, alg. 2) with α = 1 − t, σ = t, λ = log(α/σ); second order, one
-    evaluation a step. First order where there is no history, in the last step, and after a step from t = 1 (λ = −∞).
+def dpmpp(
+    denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw
+) -> tuple[Tensor, State]:
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, alg. 2) with α = 1 − t, σ = t, λ = log(α/σ);
+    second order, one evaluation a step. First order where there is no history, in the last step, and after
+    a step from t = 1 (λ = −∞).
 
-    The update is written as (σ'/σ)·x + (α' − α·σ'/σ)·D, the same as the paper's σ'/σ·x − α'(e^−h − 1)·D but without
-    infinities at t = 1.
+    The update is written as (σ'/σ)·x + (α' − α·σ'/σ)·D, the same as the paper's σ'/σ·x − α'(e^−h − 1)·D but
+    without infinities at t = 1.
     """
     p = denoise(x, t)
     if t_next == 0.0:
@@ -81,5 +92,9 @@ def solver_named(name: str) -> Solver:
     """The solver of that name. Raises `RequestError` with the known names."""
     if name not in SOLVERS:
         known = ", ".join(SOLVERS)
-        raise RequestError(Problem(f"there is no solver '{name}'.{did_you_mean(name, SOLVERS)}", f"one of {known}.", key="solver"))
+        raise RequestError(
+            Problem(
+                f"there is no solver '{name}'.{did_you_mean(name, SOLVERS)}", f"one of {known}.", key="solver"
+            )
+        )
     return SOLVERS[name]

@@ -1,7 +1,7 @@
 """Conditions over the denoising steps: what the network sees, and from which step on.
 
-A cover at strength s is two segments: the source's structure for the first int(steps·s) steps, the caption alone after
-them. This module looks into no condition and knows no network.
+A cover at strength s is two segments: the source's structure for the first int(steps·s) steps, the caption
+alone after them. This module looks into no condition and knows no network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from ..errors import Problem, RequestError
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """One condition, in force until the fraction `until` in [0, 1] of the executed steps. `name` shows in traces."""
+    """One condition, in force until the fraction `until` in [0, 1] of the executed steps. `name` shows in
+    traces."""
 
     condition: Any
     until: float = 1.0
@@ -43,7 +44,8 @@ class Timeline:
     segments: tuple[Segment, ...]
 
     def __init__(self, segments: Sequence[Segment]) -> None:
-        """Raises `RequestError` for no segment, an `until` outside [0, 1] or falling, or a last one that ends early."""
+        """Raises `RequestError` for no segment, an `until` outside [0, 1] or falling, or a last one that
+        ends early."""
         object.__setattr__(self, "segments", tuple(segments))
         ends = [s.until for s in self.segments]
         if not ends or ends[-1] != 1.0 or not all(0.0 <= e <= 1.0 for e in ends) or ends != sorted(ends):
@@ -65,7 +67,11 @@ class Timeline:
         """`cover_condition` for the first int(steps·strength) steps, then `later_condition`."""
         if not 0.0 <= strength <= 1.0:
             raise RequestError(
-                Problem(f"cover strength {strength} lies outside [0, 1].", fix="0.3 (loose) to 0.9 (close).", key="strength")
+                Problem(
+                    f"cover strength {strength} lies outside [0, 1].",
+                    fix="0.3 (loose) to 0.9 (close).",
+                    key="strength",
+                )
             )
         if strength == 1.0:
             return cls((Segment(cover_condition, 1.0, "cover"),))
@@ -95,8 +101,8 @@ class Timeline:
         given = {span.index for span in self.spans(executed_steps)}
         starts = [0.0, *(s.until for s in self.segments[:-1])]
         return [
-            f"segment '{s.name or i}' covers {start:g} to {s.until:g} of {executed_steps} steps, which is no whole step, "
-            "so it has no effect; raise the strength or the steps."
+            f"segment '{s.name or i}' covers {start:g} to {s.until:g} of {executed_steps} steps, which is no "
+            "whole step, so it has no effect; raise the strength or the steps."
             for i, (s, start) in enumerate(zip(self.segments, starts, strict=True))
             if i not in given and s.until > start
         ]
