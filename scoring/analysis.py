@@ -1,0 +1,92 @@
+"""One sound, measured once: what every metric and every detector may look at, each made when first asked for.
+
+`Analysis` is what makes one transform, one loudness pass and one gain serve all. A new detector takes an `Analysis` and
+adds nothing to it; a new shared measurement becomes a property here. Knows no points and no thresholds of quality.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from . import clipping, levels, silence, spectra, stereo
+from .loudness import Loudness, loudness
+from .samples import Array, as_samples, power
+
+TARGET_LUFS = -18.0  # level-dependent thresholds are applied as if the sound had this loudness
+SILENT_LUFS = -70.0
+SHORTEST_S = 0.01
+
+
+class Analysis:
+    """`samples` as numpy float32 `[C, T]` and everything measured of them. Raises ValueError as `as_samples` does."""
+
+    def __init__(self, samples: Any, rate_hz: int) -> None:
+        self.samples: Array = as_samples(samples, rate_hz)
+        self.rate_hz = int(rate_hz)
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples.shape[1] / self.rate_hz
+
+    @cached_property
+    def non_finite(self) -> list[tuple[int, int]]:
+        """Sample ranges that hold NaN or Inf; while there are any, nothing else can be measured."""
+        return levels.non_finite_spans(self.samples)
+
+    @cached_property
+    def power(self) -> float:
+        return power(self.samples)
+
+    @cached_property
+    def silent(self) -> bool:
+        """Nothing at or above −70 LUFS (for sounds too short for that, −70 dBFS RMS)."""
+        if self.loudness is not None and self.duration_s >= 0.4:
+            return self.loudness.integrated is None
+        return self.power <= 10 ** (SILENT_LUFS / 10)
+
+    @cached_property
+    def loudness(self) -> Loudness | None:
+        """None at rates too low for the weighting to exist."""
+        return loudness(self.samples, self.rate_hz) if self.rate_hz >= 3_500 else None
+
+    @cached_property
+    def gain(self) -> float:
+        """What brings the sound to −18 LUFS (by RMS where loudness does not exist); 1 for silence."""
+        if self.loudness is not None and self.loudness.integrated is not None:
+            return float(10 ** ((TARGET_LUFS - self.loudness.integrated) / 20))
+        return float(10 ** (TARGET_LUFS / 20) / np.sqrt(self.power)) if self.power > 0 else 1.0
+
+    @cached_property
+    def spectra(self) -> spectra.Spectra:
+        return spectra.Spectra.of(self.samples, self.rate_hz)
+
+    @cached_property
+    def bandwidth_hz(self) -> float | None:
+        return spectra.bandwidth_hz(self.spectra)
+
+    @cached_property
+    def flat_tops(self) -> clipping.FlatTops:
+        return clipping.flat_tops(self.samples, self.rate_hz)
+
+    @cached_property
+    def saturation(self) -> clipping.FlatTops:
+        return clipping.saturation(self.samples, self.rate_hz)
+
+    @cached_property
+    def silences(self) -> list[tuple[int, int]]:
+        return silence.silences(self.samples, self.rate_hz, self.gain)
+
+    @cached_property
+    def gaps(self) -> list[tuple[int, int]]:
+        return silence.gaps(self.samples, self.rate_hz, self.gain)
+
+    @cached_property
+    def correlations(self) -> tuple[Array, Array]:
+        return stereo.windowed_correlation(self.samples, self.rate_hz)
+
+    @cached_property
+    def dc_offset(self) -> float:
+        return levels.dc_offset(self.samples, self.rate_hz)

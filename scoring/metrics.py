@@ -1,0 +1,59 @@
+"""Every metric a report can hold: its unit, which way is better, and what it says. Facts only; nothing is computed here.
+
+`higher_is_better` is None where neither way is: there is a good band (see `profiles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from .report import Metric
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """Unit, direction and meaning of one metric; `needs_reference` when it compares with another sound."""
+
+    unit: str
+    higher_is_better: bool | None
+    about: str
+    needs_reference: bool = False
+
+
+_FACTS = {
+    "integrated_lufs": MetricFacts("LUFS", None, "integrated loudness, BS.1770-4"),
+    "momentary_max_lufs": MetricFacts("LUFS", None, "loudest 0.4 s"),
+    "short_term_max_lufs": MetricFacts("LUFS", None, "loudest 3 s"),
+    "loudness_range_lu": MetricFacts("LU", None, "loudness range, EBU Tech 3342"),
+    "sample_peak_dbfs": MetricFacts("dBFS", None, "largest sample"),
+    "true_peak_dbtp": MetricFacts("dBTP", None, "largest value between samples too, BS.1770-4 Annex 2"),
+    "crest_db": MetricFacts("dB", None, "peak over RMS"),
+    "bass_db": MetricFacts("dB", None, "power in 20–250 Hz over all"),
+    "mid_db": MetricFacts("dB", None, "power in 250–4000 Hz over all"),
+    "treble_db": MetricFacts("dB", None, "power in 4–20 kHz over all"),
+    "centroid_hz": MetricFacts("Hz", None, "centre of gravity of the spectrum"),
+    "flatness": MetricFacts("", None, "0 one tone … 1 white noise"),
+    "rolloff_hz": MetricFacts("Hz", None, "0.985 of the magnitude lies below"),
+    "bandwidth_hz": MetricFacts("Hz", True, "where the band ends in a cliff; half the rate if it does not"),
+    "noise_floor_db": MetricFacts("dB", False, "steady broadband part in 1.5–12 kHz over all (an estimate)"),
+    "stereo_correlation": MetricFacts("", None, "of left and right; < −0.7 severe, −0.7 … −0.3 mild"),
+    "stereo_width": MetricFacts("", None, "side over mid"),
+    "mono_loss_db": MetricFacts("dB", False, "power lost in mono; > 3 warns, > 6 fails"),
+    "dc_offset": MetricFacts("FS", None, "mean of the samples"),
+    "silence_fraction": MetricFacts("", False, "share of the time in silences of half a second or more"),
+    "clipped_fraction": MetricFacts("", False, "share of samples that lie in flat tops"),
+    "thd_percent": MetricFacts("%", False, "harmonic distortion of a near-pure tone"),
+    "lsd": MetricFacts("log10 power", False, "log-spectral distance to the reference, level-matched", True),
+    "si_sdr_db": MetricFacts("dB", True, "scale-invariant signal-to-distortion ratio to the reference", True),
+    "chroma_similarity": MetricFacts("", True, "melody and harmony as in the reference, −1 … 1", True),
+}
+
+METRICS: Mapping[str, MetricFacts] = MappingProxyType(_FACTS)
+
+
+def metric(name: str, value: float | None) -> Metric:
+    """`value` with the unit and direction of metric `name`. Raises KeyError for a name that is not in `METRICS`."""
+    facts = METRICS[name]
+    return Metric(value=value, unit=facts.unit, higher_is_better=facts.higher_is_better)

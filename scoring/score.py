@@ -1,0 +1,180 @@
+"""`score`: samples in, `QualityReport` out. The one formula of the overall figure lives here.
+
+Overall, scorer 1:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ points_d·weight_d·severity_d`, held to 0 … 10, where
+
+- i runs over the good bands of the profile (`profiles.BANDS`), two-sided, full credit inside; a quantity that does not
+  exist for the sound (loss in mono of a mono sound) costs nothing;
+- d runs over defect types (`profiles.DEFECT_POINTS`), with the worst severity of the type, plus, where there are many
+  places, a little for how much of the time they take;
+- no term, however weighted, costs more than `MOST_POINTS` = 3;
+- gates: NaN or Inf anywhere, silence (nothing above −70 LUFS), or less than 10 ms make it 0.
+
+It is computed as if at −18 LUFS, so a gain changes nothing. Balance and brightness are taken *after* the steady noise
+floor is subtracted: hiss can't make a dull sound bright. Knows no file, no model, and no listener: it says how free of
+measurable faults a sound is, not whether the music is good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from . import levels, spectra, stereo, tonal
+from .analysis import SHORTEST_S, Analysis
+from .detectors import detect
+from .metrics import METRICS, metric
+from .profiles import BANDS, DEFECT_POINTS, MOST_POINTS, PROFILES, TERMS, Profile
+from .report import Defect, Metric, QualityReport
+from .samples import decibel
+
+SCORER_VERSION = "1"
+
+BASS_HZ = (20.0, 250.0)
+MID_HZ = (250.0, 4_000.0)
+TREBLE_HZ = (4_000.0, 20_000.0)
+NOISE_HZ = (1_500.0, 12_000.0)
+
+
+def score(
+    samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Mapping[str, float] | None = None
+) -> QualityReport:
+    """Judge `[C, T]` (torch or numpy, floating, raw: may exceed ±1) at `rate_hz`.
+
+    `profile` chooses the good bands; `weights` multiplies the points of single terms (`profiles.TERMS`; 0 leaves one
+    out). NaN, silence and too short sounds give a report with overall 0 that says so; what does not exist is None.
+    Raises ValueError for no samples at all, a wrong shape or type, an impossible rate, an unknown profile or weight.
+
+    >>> t = np.arange(48_000) / 48_000
+    >>> report = score(0.1 * np.sin(2 * np.pi * 1000 * t)[None], 48_000)
+    >>> round(report.metrics["crest_db"].value, 2), report.field("stereo_correlation") is None
+    (3.01, True)
+    """
+    check_profile(profile, weights)
+    a = Analysis(samples, rate_hz)
+    defects = detect(a)
+    values = {} if a.non_finite else measure(a)
+    if a.duration_s < SHORTEST_S:
+        defects = (*defects, Defect(type="too_short", severity=1.0, start_s=0.0, end_s=a.duration_s))
+    elif not a.non_finite and a.silent:
+        defects = (Defect(type="silence", severity=1.0, start_s=0.0, end_s=a.duration_s, evidence={"place": "all"}),)
+    gated = bool(a.non_finite) or a.duration_s < SHORTEST_S or a.silent
+    return QualityReport(
+        overall=0.0 if gated else overall(band_values(a, values), defects, a.duration_s, profile, weights),
+        metrics=_metrics(values),
+        defects=defects,
+        scorer=f"segue-{SCORER_VERSION}/{profile}",
+        duration_s=a.duration_s,
+        rate_hz=a.rate_hz,
+    )
+
+
+def score_batch(sounds: Iterable[Any], rate_hz: int, **settings: Any) -> list[QualityReport]:
+    """`score` of each of several sounds `[C, T]` (lengths may differ) or of a tensor `[B, C, T]`; each as it is alone."""
+    return [score(one, rate_hz, **settings) for one in sounds]
+
+
+def check_profile(profile: str, weights: Mapping[str, float] | None) -> None:
+    """Raises ValueError for a profile or a weight that does not exist, naming those that do."""
+    if profile not in PROFILES:
+        raise ValueError(f"no profile '{profile}'; there is {', '.join(PROFILES)}")
+    for name, value in (weights or {}).items():
+        if name not in TERMS:
+            raise ValueError(f"no term '{name}' in the overall score; there is {', '.join(TERMS)}")
+        if not np.isfinite(value) or value < 0:
+            raise ValueError(f"weight of '{name}' is {value}; give 0 or more (1 is the profile's own)")
+
+
+def measure(a: Analysis) -> dict[str, float | None]:
+    """Every metric that needs no reference, by name; None where it does not exist."""
+    x, rate, s, loud = a.samples, a.rate_hz, a.spectra, a.loudness
+    peak, true = levels.sample_peak(x, rate), levels.true_peak(x, rate)
+    exists = a.power > 0
+    return {
+        "integrated_lufs": loud.integrated if loud else None,
+        "momentary_max_lufs": loud.momentary_max if loud else None,
+        "short_term_max_lufs": loud.short_term_max if loud else None,
+        "loudness_range_lu": loud.range if loud else None,
+        "sample_peak_dbfs": decibel(peak**2) if peak > 0 else None,
+        "true_peak_dbtp": decibel(true**2) if true > 0 else None,
+        "crest_db": levels.crest_db(x, rate),
+        "bass_db": spectra.band_db(s, *BASS_HZ),
+        "mid_db": spectra.band_db(s, *MID_HZ),
+        "treble_db": spectra.band_db(s, *TREBLE_HZ),
+        "centroid_hz": spectra.centroid_hz(s),
+        "flatness": s.flatness,
+        "rolloff_hz": spectra.rolloff_hz(s),
+        "bandwidth_hz": a.bandwidth_hz,
+        "noise_floor_db": spectra.band_db(s, *NOISE_HZ, power=s.floor),
+        "stereo_correlation": stereo.correlation(x, rate),
+        "stereo_width": stereo.width(x, rate),
+        "mono_loss_db": stereo.mono_loss_db(x, rate),
+        "dc_offset": a.dc_offset,
+        "silence_fraction": sum(e - b for b, e in a.silences) / x.shape[1] if exists else 1.0,
+        "clipped_fraction": a.flat_tops.share,
+        "thd_percent": tonal.thd_percent(x, rate),
+    }
+
+
+def _metrics(values: Mapping[str, float | None]) -> dict[str, Metric]:
+    """All names, always, in the registry's order; those that compare with a reference only when they were measured."""
+    return {n: metric(n, values.get(n)) for n, facts in METRICS.items() if n in values or not facts.needs_reference}
+
+
+def with_metrics(report: QualityReport, values: Mapping[str, float | None]) -> QualityReport:
+    """The report with more metrics (for instance those against a reference); overall and defects as they were."""
+    return report.model_copy(update={"metrics": {**report.metrics, **{n: metric(n, v) for n, v in values.items()}}})
+
+
+def band_values(a: Analysis, values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """What the good bands are about. Balance is taken after subtracting the steady noise floor."""
+    s = a.spectra
+    clean = np.maximum(s.power - 1.5 * s.floor, 1e-3 * s.power)
+    return {
+        "crest": values.get("crest_db"),
+        "bass": spectra.band_db(s, *BASS_HZ, power=clean),
+        "mid": spectra.band_db(s, *MID_HZ, power=clean),
+        "treble": spectra.band_db(s, *TREBLE_HZ, power=clean),
+        "flatness": values.get("flatness"),
+        "noise_floor": values.get("noise_floor_db"),
+        "bandwidth": values.get("bandwidth_hz"),
+        "mono_loss": values.get("mono_loss_db"),
+        "silence": values.get("silence_fraction"),
+    }
+
+
+def deductions(
+    bands: Mapping[str, float | None],
+    defects: Iterable[Defect],
+    duration_s: float,
+    profile: Profile = "music",
+    weights: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Points each term takes off the ten, by term; only those above 0."""
+    weights = weights or {}
+    taken: dict[str, float] = {}
+    for name, band in BANDS[profile].items():
+        value = bands.get(name)
+        if value is not None:
+            taken[name] = band.points * weights.get(name, 1.0) * (1.0 - band.credit(value))
+    by_type: dict[str, list[Defect]] = {}
+    for d in defects:
+        by_type.setdefault(d.type, []).append(d)
+    for kind, found in by_type.items():
+        worst = max(d.severity for d in found)
+        time = min(1.0, sum(d.end_s - d.start_s for d in found) / duration_s)
+        strength = min(1.0, worst * (0.8 + 0.2 * time))
+        taken[kind] = taken.get(kind, 0.0) + DEFECT_POINTS.get(kind, 0.0) * weights.get(kind, 1.0) * strength
+    return {name: min(MOST_POINTS, points) for name, points in taken.items() if points > 0}
+
+
+def overall(
+    bands: Mapping[str, float | None],
+    defects: Iterable[Defect],
+    duration_s: float,
+    profile: Profile = "music",
+    weights: Mapping[str, float] | None = None,
+) -> float:
+    """The formula of the module's docstring, 0 … 10, rounded to 4 decimals."""
+    return round(max(0.0, 10.0 - sum(deductions(bands, defects, duration_s, profile, weights).values())), 4)
