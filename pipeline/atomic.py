@@ -38,7 +38,7 @@ def write_error(what: str, path: Path, error: OSError) -> RunError:
     """A `RunError` that says what could not be written, where, why, and what to do about it."""
     advice = _ADVICE.get(error.errno or 0, "choose another folder, or mend the cause and run again")
     reason = error.strerror or str(error)
-    return RunError(f"could not write {what} to {path}: {reason}: {advice}. What was finished before is kept.")
+    return RunError(f"could not write {what} to {path}: {reason}: {advice}. What was finished before is kept")
 
 
 def sync_folder(folder: Path) -> None:
@@ -51,7 +51,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_temp(folder: Path, data: bytes, durable: bool = True) -> Path:
-    """Write `data` to a new temp file in `folder` and give its path. Leaves nothing behind when it fails (OSError)."""
+    """Write `data` to a new temp file in `folder` (made when missing) and give its path. Raises OSError, and then leaves
+    nothing behind."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".tmp-{_HOST}-{os.getpid()}-{secrets.token_hex(8)}"
     try:
@@ -67,7 +68,8 @@ def write_temp(folder: Path, data: bytes, durable: bool = True) -> Path:
 
 
 def write_atomic(path: Path, data: bytes, what: str, durable: bool = True) -> None:
-    """Replace `path` by `data` in one step: readers see the old file or the new one. Raises `RunError` naming `what`."""
+    """Replace `path` by `data` in one step: readers see the old file or the new one, never a part. Raises `RunError`
+    naming `what` and the place."""
     try:
         temp = write_temp(path.parent, data, durable)
         try:
@@ -79,6 +81,19 @@ def write_atomic(path: Path, data: bytes, what: str, durable: bool = True) -> No
             sync_folder(path.parent)
     except OSError as error:
         raise write_error(what, path, error) from error
+
+
+def write_text(path: Path, text: str, what: str = "the file", durable: bool = True) -> None:
+    """`write_atomic` for text, in UTF-8."""
+    write_atomic(path, text.encode("utf-8"), what, durable)
+
+
+def sweep_temps(folder: Path) -> int:
+    """Remove the temp files that killed processes left in `folder`; gives their number."""
+    stale = [path for path in folder.glob(".tmp-*") if is_stale_temp(path)]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return len(stale)
 
 
 def is_stale_temp(path: Path) -> bool:
@@ -124,7 +139,9 @@ def pid_alive(pid: int) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the exclusive lock file `path` (made when missing); waits for whoever has it. The lock goes with its process."""
+    """Hold the exclusive lock file `path` (made when missing, with its folder); waits for whoever has it. The system
+    gives it back when the process dies. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

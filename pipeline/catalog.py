@@ -165,8 +165,10 @@ class Catalog:
     def finish_run(self, run_id: str, status: Literal["done", "failed", "cancelled"], message: str = "") -> None:
         """Note how a run ended."""
         with self._writing() as db:
-            db.execute("UPDATE runs SET status = ?, message = ?, finished = ? WHERE id = ?",
-                       (status, message, _now(), run_id))
+            changed = db.execute("UPDATE runs SET status = ?, message = ?, finished = ? WHERE id = ?",
+                                 (status, message, _now(), run_id)).rowcount
+            if changed == 0:
+                self.run(run_id)  # raises: there is no such run
 
     def reopen_run(self, run_id: str) -> RunRecord:
         """Note that this process goes on with an unfinished run. Raises RequestError while another one works on it."""
@@ -219,20 +221,23 @@ class Catalog:
                report.model_dump_json() if report else None, str(audio) if audio is not None else None)
         with self._writing() as db:
             db.execute(
-                """INSERT INTO takes (run, stage, idx, seed, key, cached, duration_s, prompt, overall, report, audio,
-                   position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT COUNT(*) FROM takes WHERE run = ?1))
+                """INSERT INTO takes (run, stage, idx, seed, key, cached, duration_s, prompt, overall, report, audio)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                    ON CONFLICT (run, stage, idx) DO UPDATE SET seed = excluded.seed, key = excluded.key,
                    cached = excluded.cached, duration_s = excluded.duration_s, prompt = excluded.prompt,
-                   overall = excluded.overall, report = excluded.report, audio = COALESCE(excluded.audio, audio)""", row,
+                   overall = excluded.overall, report = excluded.report,
+                   audio = COALESCE(excluded.audio, takes.audio)""", row,
             )
 
     def record_stage(self, run_id: str, stage: StageRecord) -> None:
         """Note a finished stage (again, after a resume)."""
         with self._writing() as db:
             db.execute(
-                """INSERT OR REPLACE INTO stages (run, name, type, variant, seconds, cached, takes, steps_run, forwards,
-                   position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, COALESCE((SELECT position FROM stages WHERE run = ?1
-                   AND name = ?2), (SELECT COUNT(*) FROM stages WHERE run = ?1)))""",
+                """INSERT INTO stages (run, name, type, variant, seconds, cached, takes, steps_run, forwards)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   ON CONFLICT (run, name) DO UPDATE SET type = excluded.type, variant = excluded.variant,
+                   seconds = excluded.seconds, cached = excluded.cached, takes = excluded.takes,
+                   steps_run = excluded.steps_run, forwards = excluded.forwards""",
                 (run_id, stage.name, stage.type, stage.variant, stage.seconds, stage.cached, stage.takes,
                  stage.steps_run, stage.forwards),
             )
@@ -240,7 +245,7 @@ class Catalog:
     def takes(self, run_id: str) -> tuple[TakeRecord, ...]:
         """The run's takes, in the order they were first noted."""
         with self._reading() as db:
-            rows = db.execute("SELECT * FROM takes WHERE run = ? ORDER BY position, stage, idx", (run_id,)).fetchall()
+            rows = db.execute("SELECT * FROM takes WHERE run = ? ORDER BY id", (run_id,)).fetchall()
         return tuple(TakeRecord(
             r["stage"], r["idx"], r["seed"], r["key"], bool(r["cached"]), r["duration_s"], json.loads(r["prompt"]),
             r["overall"], None if r["report"] is None else json.loads(r["report"]), r["audio"]) for r in rows)
@@ -248,7 +253,7 @@ class Catalog:
     def stages(self, run_id: str) -> tuple[StageRecord, ...]:
         """The run's stages, in the order they were finished."""
         with self._reading() as db:
-            rows = db.execute("SELECT * FROM stages WHERE run = ? ORDER BY position", (run_id,)).fetchall()
+            rows = db.execute("SELECT * FROM stages WHERE run = ? ORDER BY id", (run_id,)).fetchall()
         return tuple(StageRecord(*(r[n] for n in StageRecord.__dataclass_fields__)) for r in rows)
 
     def live_keys(self) -> frozenset[str]:

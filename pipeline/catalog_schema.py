@@ -22,15 +22,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             status TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'cancelled')),
             message TEXT NOT NULL DEFAULT '', process TEXT NOT NULL) WITHOUT ROWID""",
         """CREATE TABLE stages (
-            run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, name TEXT NOT NULL, type TEXT NOT NULL,
-            variant TEXT, seconds REAL NOT NULL, cached INTEGER NOT NULL, takes INTEGER NOT NULL,
-            steps_run INTEGER NOT NULL, forwards INTEGER NOT NULL, position INTEGER NOT NULL,
-            PRIMARY KEY (run, name)) WITHOUT ROWID""",
+            id INTEGER PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, name TEXT NOT NULL,
+            type TEXT NOT NULL, variant TEXT, seconds REAL NOT NULL, cached INTEGER NOT NULL, takes INTEGER NOT NULL,
+            steps_run INTEGER NOT NULL, forwards INTEGER NOT NULL, UNIQUE (run, name))""",
         """CREATE TABLE takes (
-            run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, stage TEXT NOT NULL, idx INTEGER NOT NULL,
-            seed INTEGER NOT NULL, key TEXT NOT NULL, cached INTEGER NOT NULL, duration_s REAL NOT NULL,
-            prompt TEXT NOT NULL, overall REAL, report TEXT, audio TEXT, position INTEGER NOT NULL,
-            PRIMARY KEY (run, stage, idx)) WITHOUT ROWID""",
+            id INTEGER PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, stage TEXT NOT NULL,
+            idx INTEGER NOT NULL, seed INTEGER NOT NULL, key TEXT NOT NULL, cached INTEGER NOT NULL,
+            duration_s REAL NOT NULL, prompt TEXT NOT NULL, overall REAL, report TEXT, audio TEXT,
+            UNIQUE (run, stage, idx))""",
         "CREATE INDEX takes_by_key ON takes (key)",
         """CREATE TABLE timings (
             id INTEGER PRIMARY KEY, type TEXT NOT NULL, variant TEXT NOT NULL, device TEXT NOT NULL,
@@ -49,9 +48,9 @@ def catalog_error(path: Path, error: sqlite3.Error) -> RunError:
             "are found there by their keys; only the list of past runs is lost."
         )
     if "full" in text:
-        return RunError(f"could not write the catalog {path}: {text}. Free some space; finished takes are in the store.")
+        return RunError(f"could not write the catalog {path}: {text}. Free some space; finished takes are kept.")
     if "locked" in text or "busy" in text:
-        return RunError(f"the catalog {path} was kept busy by another process for {BUSY_S:.0f} s ({text}). Run again.")
+        return RunError(f"the catalog {path} was kept busy by another process for {BUSY_S:.0f} s. Run again.")
     if "readonly" in text or "unable to open" in text:
         return RunError(f"could not write the catalog {path}: {text}. Choose another folder with SEGUE_HOME.")
     return RunError(f"the catalog {path} could not be used: {text}.")

@@ -1,9 +1,7 @@
 """The store: finished takes by key, on disk. What comes back is bit for bit what was put.
 
-An entry is ``ab/abcd….json`` (facts and checksums) and one ``ab/abcd….audio.<sha>.safetensors`` or ``….latent.<sha>…`` a
-view. The header is written last and alone makes the entry exist; view files carry their checksum in the name, so that
-two processes putting one key never mix. The first one to finish wins. Anything that does not match its checksum is
-treated as absent, moved to ``quarantine/`` and told to `on_warning`.
+Same key, same bytes: the first one to finish a key wins. What does not match its checksum counts as absent, is moved to
+``quarantine/`` and told to `on_warning`. How the files lie is in `store_folder` and `store_format`.
 
 Knows no stage, no run and no graph: which keys are still needed is told to `gc` by the catalog.
 """
@@ -11,34 +9,19 @@ Knows no stage, no run and no graph: which keys are still needed is told to `gc`
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from .atomic import is_stale_temp, locked, sync_folder, write_error, write_temp
-from .store_format import (
-    DamagedError,
-    Entry,
-    Header,
-    View,
-    ViewFile,
-    decode_header,
-    decode_view,
-    encode_header,
-    encode_view,
-)
+from .atomic import write_error
+from .store_folder import MALFORMED, StoreFolder
+from .store_format import Entry, decode_header
 from .take import Audio, Latent
 
 __all__ = ["Damage", "Entry", "GcReport", "Store", "Stored", "VerifyReport", "segue_home"]
-
-_KEY = re.compile(r"^[0-9a-f]{8,64}$")
 
 
 def segue_home() -> Path:
@@ -48,7 +31,7 @@ def segue_home() -> Path:
 
 @dataclass(frozen=True)
 class Stored:
-    """One entry as `Store.list` shows it. `bytes` counts its views and header; ages are seconds since 1970."""
+    """One entry as `Store.list` shows it: bytes of its files, when it was made and last used (seconds since 1970)."""
 
     key: str
     bytes: int
@@ -67,7 +50,8 @@ class Damage:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` found. `leftovers` are files of writers that died: harmless, `gc` removes them."""
+    """What `verify` found: whole entries and their bytes, damaged ones, and `leftovers`, files of writers that died
+    (harmless; `gc` removes them)."""
 
     entries: int
     bytes: int
@@ -91,260 +75,157 @@ class GcReport:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 class Store:
     """Content-addressed takes under `root` (left out: ``$SEGUE_HOME/store``).
 
-    `durable=False` leaves out fsync (benchmarks; a loss of power may then lose or damage the newest entries, which is
-    found when they are read). `on_warning` hears of damaged entries; left out, Python's `warnings` does.
-    Safe to share between threads and processes. Writing raises `RunError` on a full disk or a read-only folder.
+    `durable=False` leaves out fsync (for benchmarks; a loss of power may then damage the newest entries, which is found
+    when they are read). `on_warning` hears of damaged entries; left out, Python's `warnings` does. Safe to share between
+    threads and processes. Nothing is made on disk before the first `put`.
     """
 
     def __init__(
-        self, root: Path | str | None = None, *, durable: bool = True, on_warning: Callable[[str], None] | None = None
+        self, root: Path | str | None = None, *, durable: bool = True,
+        on_warning: Callable[[str], None] | None = None,
     ) -> None:
         self.root = Path(root) if root is not None else segue_home() / "store"
         self.durable = durable
+        self._folder = StoreFolder(self.root, durable)
         self._warn = on_warning or _warn
 
-    # -- reading ------------------------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------------
 
     def has(self, key: str) -> bool:
         """Whether there is an entry (its content is proved only by `get`)."""
-        return self._header_path(key).is_file()
+        return self._folder.header_path(key).is_file()
 
     def get(self, key: str) -> Entry | None:
         """The entry, proved whole, or None when there is none. A damaged one counts as none, is moved to
         ``quarantine/`` and told to `on_warning`."""
-        for _ in range(3):  # a header may be replaced (put_view) or removed (gc) between its reading and its views'
+        for _ in range(5):  # the entry may be replaced (put_view) or removed (gc) while its views are read
             try:
-                data = self._header_path(key).read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
+                data = self._folder.read_header(key)
+            except OSError as error:
+                self._warn(f"the store entry {key[:12]} in {self.root} can't be read ({error}); it is computed again")
+                return None
+            if data is None:
                 return None
             try:
-                entry = self._load(key, decode_header(data))
-            except _MALFORMED as error:
-                if self._quarantine(key, data, str(error)):
+                entry = self._folder.load(key, decode_header(data))
+            except MALFORMED as error:
+                if self._set_aside(key, data, error):
                     return None
                 continue
             with contextlib.suppress(OSError):  # the time of use only serves gc; a read-only store still reads
-                os.utime(self._header_path(key))
+                os.utime(self._folder.header_path(key))
             return entry
         return None
 
     def facts(self, key: str) -> Entry | None:
         """The entry without its views (they stay unread and unproved), or None when there is none."""
+        data = self._folder.read_header(key)
         try:
-            return decode_header(self._header_path(key).read_bytes()).entry
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except _MALFORMED:
-            return self.get(key)  # tells, and moves it away
+            return None if data is None else decode_header(data).entry
+        except MALFORMED:
+            return self.get(key)  # tells, and sets it aside
 
     def keys(self) -> Iterator[str]:
         """Keys of all entries, sorted."""
-        for path in sorted(self.root.glob("[0-9a-f][0-9a-f]/*.json")):
-            yield path.name.removesuffix(".json")
+        return self._folder.keys()
 
     def list(self) -> tuple[Stored, ...]:
         """All entries with sizes and ages, the most recently used first. Unreadable ones are left to `verify`."""
         found = []
         for key in self.keys():
-            path = self._header_path(key)
-            with contextlib.suppress(FileNotFoundError, *_MALFORMED):
+            path = self._folder.header_path(key)
+            with contextlib.suppress(FileNotFoundError, *MALFORMED):
                 header, stat = decode_header(path.read_bytes()), path.stat()
-                found.append(Stored(key, header.bytes + stat.st_size, header.created, stat.st_mtime, tuple(header.views)))
+                size = header.bytes + stat.st_size
+                found.append(Stored(key, size, header.created, stat.st_mtime, tuple(header.views)))
         return tuple(sorted(found, key=lambda s: (-s.used, s.key)))
 
-    # -- writing ------------------------------------------------------------------------------------------------
+    # -- writing -------------------------------------------------------------------------------------------
 
     def put(self, key: str, entry: Entry) -> None:
         """Keep `entry` under `key`. Where the key has an entry already, that one stays (same key, same bytes) and only
-        gains the views it lacked. Raises `RunError` when it can't be written; nothing is then left half-written."""
-        self._write(key, entry)
+        gains the views it lacked. Raises `RunError` when the disk refuses (full, read-only …), naming the place; nothing
+        is then left half-written."""
+        present = self._folder.present(key)
+        if present is None or not entry.views().keys() <= present.views.keys():
+            self._write(key, entry, only_views=False)
 
     def put_view(self, key: str, view: Audio | Latent) -> bool:
-        """Add a view to an entry that lacks it. False when there is no such entry (any more). Raises `RunError`."""
+        """Add a view to an entry that lacks it. False when there is no such entry. Raises `RunError` like `put`."""
         entry = Entry(audio=view) if isinstance(view, Audio) else Entry(latent=view)
         return self.has(key) and self._write(key, entry, only_views=True)
 
-    def _write(self, key: str, entry: Entry, only_views: bool = False) -> bool:
-        target = self._header_path(key)
-        temps: dict[str, tuple[ViewFile, Path]] = {}
+    def _write(self, key: str, entry: Entry, only_views: bool) -> bool:
         try:
-            for kind, view in entry.views().items():
-                data = encode_view(view)
-                sha = hashlib.sha256(data).hexdigest()
-                file = ViewFile(f"{key}.{kind}.{sha[:16]}.safetensors", sha, len(data))
-                temps[kind] = (file, write_temp(target.parent, data, self.durable))
-            with locked(self.root / ".lock"):
-                return self._settle(key, entry, temps, only_views)
+            return self._folder.write(key, entry, only_views)
         except OSError as error:
-            raise write_error(f"take {key[:12]}", target, error) from error
-        finally:
-            for _, temp in temps.values():
-                temp.unlink(missing_ok=True)
+            raise write_error(f"take {key[:12]}", self._folder.header_path(key).parent, error) from error
 
-    def _settle(self, key: str, entry: Entry, temps: dict[str, tuple[ViewFile, Path]], only_views: bool) -> bool:
-        """Under the lock: move the views into place, then the header that makes them count."""
-        target = self._header_path(key)
-        old = self._present(key)
-        if old is None and only_views:
-            return False
-        known = dict(old.views) if old else {}
-        new = {kind: file for kind, (file, _) in temps.items() if kind not in known}
-        if old is not None and not new:
-            return True
-        facts, created = (old.entry, old.created) if old else (entry, time.time())
-        header = write_temp(target.parent, encode_header(facts, {**known, **new}, created), self.durable)
-        placed: list[Path] = []
-        try:
-            for kind, file in new.items():
-                temps[kind][1].replace(target.parent / file.name)
-                placed.append(target.parent / file.name)
-            header.replace(target)
-        except BaseException:
-            for path in (header, *placed):
-                path.unlink(missing_ok=True)
-            raise
-        if self.durable:
-            sync_folder(target.parent)
-        return True
-
-    def _present(self, key: str) -> Header | None:
-        """The entry's header when header and view files look right (sizes; `get` proves contents). Under the lock."""
-        try:
-            header = decode_header(self._header_path(key).read_bytes())
-            folder = self._header_path(key).parent
-            whole = all((folder / f.name).stat().st_size == f.bytes for f in header.views.values())
-        except (FileNotFoundError, *_MALFORMED):
-            return None
-        return header if whole else None
-
-    # -- keeping in order ---------------------------------------------------------------------------------------
+    # -- keeping in order ----------------------------------------------------------------------------------
 
     def verify(self, mend: bool = False) -> VerifyReport:
-        """Read everything and prove it. With `mend`, damaged entries are moved to ``quarantine/`` (they will be
-        recomputed when next needed)."""
+        """Read everything and prove it. With `mend`, damaged entries are set aside in ``quarantine/``; they are
+        computed again when next needed."""
         damaged, entries, size = [], 0, 0
         for key in self.keys():
-            try:
-                data = self._header_path(key).read_bytes()
-                header = decode_header(data)
-                self._load(key, header)
-            except FileNotFoundError:
+            data = self._folder.read_header(key)
+            if data is None:
                 continue  # removed meanwhile
-            except _MALFORMED as error:
-                if self._still(key, data):
-                    damaged.append(Damage(key, str(error)))
+            try:
+                header = decode_header(data)
+                self._folder.load(key, header)
+            except MALFORMED as error:
+                if self._folder.still(key, data):
+                    damaged.append(Damage(key, _reason(error)))
                     if mend:
-                        self._quarantine(key, data, str(error))
+                        self._set_aside(key, data, error)
                 continue
             entries, size = entries + 1, size + header.bytes + len(data)
-        return VerifyReport(entries, size, tuple(damaged), tuple(self._leftovers()))
+        return VerifyReport(entries, size, tuple(damaged), tuple(self._folder.leftovers()))
 
     def gc(
         self, *, max_bytes: int | None = None, older_than_s: float | None = None, keep: Set[str] = frozenset()
     ) -> GcReport:
-        """Remove entries not used for `older_than_s`, then the longest unused until the rest fits in `max_bytes`; and
-        what dead writers and damage left behind. Keys in `keep` (`Catalog.live_keys`) are never removed."""
+        """Remove entries not used for `older_than_s` seconds, then the longest unused until the rest fits in
+        `max_bytes`; and always what dead writers left behind and what was set aside as damaged. Keys in `keep`
+        (`Catalog.live_keys`) are never removed. Raises `RunError` when the disk refuses."""
         if not self.root.is_dir():
             return GcReport((), 0, 0, 0)
+        removed = []
         try:
-            with locked(self.root / ".lock"):
-                entries = self.list()
-                freed = sum(self._remove(path) for path in [*self._leftovers(), *self._quarantined()])
-                total, now, removed = sum(e.bytes for e in entries), time.time(), []
+            with self._folder.lock():
+                freed = self._folder.remove([*self._folder.leftovers(), *self._folder.quarantined()])
+                entries, now = self.list(), time.time()
+                total = sum(e.bytes for e in entries)
                 for e in reversed(entries):  # longest unused first
                     old = older_than_s is not None and now - e.used > older_than_s
                     over = max_bytes is not None and total > max_bytes
                     if e.key not in keep and (old or over):
-                        freed += self._remove_entry(e.key)
+                        freed += self._folder.remove([*self._folder.files_of(e.key)])
                         total -= e.bytes
                         removed.append(e.key)
         except OSError as error:
             raise write_error("the store's clean-up", self.root, error) from error
         return GcReport(tuple(removed), freed, len(entries) - len(removed), total)
 
-    # -- inside -------------------------------------------------------------------------------------------------
-
-    def _header_path(self, key: str) -> Path:
-        if not _KEY.match(key):
-            raise ValueError(f"{key!r} is no key: keys are 8 to 64 hex digits in small letters")
-        return self.root / key[:2] / f"{key}.json"
-
-    def _load(self, key: str, header: Header) -> Entry:
-        views: dict[str, View] = {}
-        for kind, file in header.views.items():
-            try:
-                data = (self._header_path(key).parent / file.name).read_bytes()
-            except FileNotFoundError:
-                raise DamagedError(f"{file.name} is missing") from None
-            views[kind] = decode_view(data, file)
-        return replace(header.entry, **views)  # type: ignore[arg-type]
-
-    def _still(self, key: str, data: bytes) -> bool:
-        """Whether the header on disk is the one that was read (nobody replaced or removed it meanwhile)."""
+    def _set_aside(self, key: str, data: bytes, error: Exception) -> bool:
+        """Move a damaged entry away and tell; False when it changed meanwhile (and may be whole now)."""
+        head = f"the store entry {key[:12]} in {self.root} is damaged ({_reason(error)}); it is computed again"
         try:
-            return self._header_path(key).read_bytes() == data
-        except OSError:
-            return False
-
-    def _quarantine(self, key: str, data: bytes, reason: str) -> bool:
-        """Move a damaged entry away, unless it changed meanwhile (False)."""
-        head = f"the store entry {key[:12]} in {self.root} is damaged ({reason}); it will be computed again"
-        try:
-            with locked(self.root / ".lock"):
-                if not self._still(key, data):
-                    return False
-                aside = self.root / "quarantine" / f"{key}-{time.time_ns()}"
-                aside.mkdir(parents=True)
-                for path in self._files_of(key):
-                    path.rename(aside / path.name)
-        except OSError as error:
-            self._warn(f"{head}. It could not be moved away: {error}")
+            aside = self._folder.set_aside(key, data)
+        except OSError as refused:
+            self._warn(f"{head}. It could not be moved away: {refused.strerror or refused}")
             return True
-        self._warn(f"{head}. It was moved to {aside}")
-        return True
-
-    def _files_of(self, key: str) -> tuple[Path, ...]:
-        """The entry's files, header first: removing goes in this order, so that no header outlives its views."""
-        folder = self._header_path(key).parent
-        header = self._header_path(key)
-        views = sorted(folder.glob(f"{key}.*.safetensors"))
-        return (*([header] if header.is_file() else []), *views)
-
-    def _remove_entry(self, key: str) -> int:
-        return sum(self._remove(path) for path in self._files_of(key))
-
-    @staticmethod
-    def _remove(path: Path) -> int:
-        if path.is_dir():
-            path.rmdir()
-            return 0
-        size = path.stat().st_size
-        path.unlink()
-        return size
-
-    def _leftovers(self) -> Iterator[Path]:
-        """Files no entry counts: temp files whose writer is gone, views whose header was never written."""
-        for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
-            for path in sorted(folder.iterdir()):
-                if is_stale_temp(path):
-                    yield path
-                elif path.suffix == ".safetensors":
-                    key = path.name.split(".")[0]
-                    header = self._present(key)
-                    counted = self.has(key) if header is None else path.name in {f.name for f in header.views.values()}
-                    if not counted:
-                        yield path
-
-    def _quarantined(self) -> Iterator[Path]:
-        for folder in sorted((self.root / "quarantine").glob("*")):
-            yield from sorted(folder.iterdir())
-            yield folder
+        if aside is not None:
+            self._warn(f"{head}. It was moved to {aside}")
+        return aside is not None
 
 
-_MALFORMED = (DamagedError, ValueError, KeyError, TypeError, ValidationError)
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
