@@ -1,7 +1,8 @@
 """One sound, measured once: what every metric and every detector may look at, each made when first asked for.
 
-`Analysis` is what makes one transform, one loudness pass and one gain serve all. A new detector takes an `Analysis` and
-adds nothing to it; a new shared measurement becomes a property here. Knows no points and no thresholds of quality.
+`Analysis` is what makes one transform, one loudness pass and one gain serve all. A new detector takes an
+`Analysis` and adds nothing to it; a new shared measurement becomes a property here. Knows no points and no
+thresholds of quality.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import clipping, levels, silence, spectra, stereo
+from . import clipping, levels, silence, spectrum, stereo
 from .loudness import Loudness, loudness
 from .samples import Array, as_samples, power
+from .spectra import Spectra
 
 TARGET_LUFS = -18.0  # level-dependent thresholds are applied as if the sound had this loudness
 SILENT_LUFS = -70.0
@@ -21,7 +23,8 @@ SHORTEST_S = 0.01
 
 
 class Analysis:
-    """`samples` as numpy float32 `[C, T]` and everything measured of them. Raises ValueError as `as_samples` does."""
+    """`samples` as numpy float32 `[C, T]` and everything measured of them. Raises ValueError as `as_samples`
+    does."""
 
     def __init__(self, samples: Any, rate_hz: int) -> None:
         self.samples: Array = as_samples(samples, rate_hz)
@@ -60,12 +63,12 @@ class Analysis:
         return float(10 ** (TARGET_LUFS / 20) / np.sqrt(self.power)) if self.power > 0 else 1.0
 
     @cached_property
-    def spectra(self) -> spectra.Spectra:
-        return spectra.Spectra.of(self.samples, self.rate_hz)
+    def spectra(self) -> Spectra:
+        return Spectra.of(self.samples, self.rate_hz)
 
     @cached_property
     def bandwidth_hz(self) -> float | None:
-        return spectra.bandwidth_hz(self.spectra)
+        return spectrum.bandwidth_hz(self.samples, self.rate_hz, spectra=self.spectra)
 
     @cached_property
     def flat_tops(self) -> clipping.FlatTops:

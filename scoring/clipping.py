@@ -1,8 +1,8 @@
 """Clipped and saturated samples, at full scale or at any level below it (after a gain).
 
-A clipped crest is flat *and has corners*: the wave comes in steeply, stands still for a few samples, and leaves steeply.
-The crest of an unclipped wave, however low its pitch, starts and ends its nearly flat part gently. That is what is
-looked at, so neither full scale nor the gain matters. Knows no severity.
+A clipped crest is flat *and has corners*: the wave comes in steeply, stands still for a few samples, and
+leaves steeply. The crest of an unclipped wave, however low its pitch, starts and ends its nearly flat part
+gently. That is what is looked at, so neither full scale nor the gain matters. Knows no severity.
 """
 
 from __future__ import annotations
@@ -20,20 +20,23 @@ _LONG_RUN = 8
 
 @dataclass(frozen=True)
 class FlatTops:
-    """Half-open sample ranges of flat crests in any channel, in order; `share` is their part of all samples, 0 … 1."""
+    """Half-open sample ranges of flat crests in any channel, in order; `share` is their part of all samples,
+    0 … 1."""
 
     runs: tuple[tuple[int, int], ...]
     share: float
 
 
 def _channel_runs(x: Array, flat: float, shortest: int, corner: float, quietest: float) -> Array:
-    """Runs `[N, 3]` (start, end, level) in one channel: |Δ| ≤ `flat` over at least `shortest` samples, |x| ≥ `quietest`, and within three
-    samples on either side the wave has moved inwards by at least `corner`."""
+    """Runs `[N, 3]` (start, end, level) in one channel: |Δ| ≤ `flat` over at least `shortest` samples, |x| ≥
+    `quietest`, and within three samples on either side the wave has moved inwards by at least `corner`."""
     d = np.diff(x)
     still = np.abs(d) <= flat
     edges = np.flatnonzero(np.diff(np.concatenate(([False], still, [False])).astype(np.int8)))
     first, last = edges[::2], edges[1::2]  # sample first … last inclusive stand still
-    keep = (last - first + 1 >= shortest) & (np.abs(x[first]) >= quietest) & (first >= 3) & (last < x.size - 3)
+    keep = (
+        (last - first + 1 >= shortest) & (np.abs(x[first]) >= quietest) & (first >= 3) & (last < x.size - 3)
+    )
     first, last = first[keep], last[keep]
     sign = np.sign(x[first])
     into = sign * (x[first] - x[first - 3])
@@ -44,7 +47,8 @@ def _channel_runs(x: Array, flat: float, shortest: int, corner: float, quietest:
 
 
 def _believed(runs: Array, flat: float) -> Array:
-    """Runs that are long, or that stand at the level of another: chance makes short ones, but never at one level."""
+    """Runs that are long, or that stand at the level of another: chance makes short ones, but never at one
+    level."""
     if not len(runs):
         return runs
     order = np.argsort(runs[:, 2], kind="stable")
@@ -59,10 +63,11 @@ def flat_tops(
 ) -> FlatTops:
     """Clipped crests of `[C, T]`.
 
-    `tolerance`: how much a crest may move from sample to sample and still be flat, as a part of the channel's peak
-    (2⁻¹⁴: below 16-bit noise). `corner`: how many times that (and at least four quantisation steps) the wave must fall
-    within three samples on both sides. A run under eight samples counts only with another at the same level. The defaults find hard clipping; `saturation` loosens them for clipping that
-    went through a filter, a codec or a resampler afterwards.
+    `tolerance`: how much a crest may move from sample to sample and still be flat, as a part of the channel's
+    peak (2⁻¹⁴: below 16-bit noise). `corner`: how many times that (and at least four quantisation steps) the
+    wave must fall within three samples on both sides. A run under eight samples counts only with another at
+    the same level. The defaults find hard clipping; `saturation` loosens them for clipping that went through
+    a filter, a codec or a resampler afterwards.
 
     >>> t = np.arange(48_000) / 48_000
     >>> sine = np.sin(2 * np.pi * 440 * t)[None]
@@ -92,8 +97,9 @@ def flat_tops(
 
 
 def saturation(samples: Any, rate_hz: int) -> FlatTops:
-    """Like `flat_tops`, for crests that are no longer exactly flat: at least six samples within 0.2 % of the peak of one
-    another, and a fall of ten times that on either side (after FACTS' |x| > −1 dB and |Δ| < 0.001, made gain-free)."""
+    """Like `flat_tops`, for crests that are no longer exactly flat: at least six samples within 0.2 % of the
+    peak of one another, and a fall of ten times that on either side (after FACTS' |x| > −1 dB and |Δ| <
+    0.001, made gain-free)."""
     return flat_tops(samples, rate_hz, tolerance=2e-3, shortest=6, corner=10.0)
 
 

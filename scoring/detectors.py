@@ -1,7 +1,8 @@
-"""Faults with a place: each detector takes an `Analysis` and gives `Defect`s, severity in [0, 1], times in seconds.
+"""Faults with a place: each detector takes an `Analysis` and gives `Defect`s, severity in [0, 1], times in
+seconds.
 
-`DETECTORS` is all of them; a new one is a function added there (and its points in `profiles`, if it is to cost any).
-Knows nothing of the overall score.
+`DETECTORS` is all of them; a new one is a function added there (and its points in `profiles`, if it is to
+cost any). Knows nothing of the overall score.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _NEAR_S = 0.1  # clipped crests closer than this are one defect
 _MOST_SPANS = 200  # a report stays readable; further spans are joined into the last
 
 
-def _defect(kind: str, severity: float, span: tuple[int, int], a: Analysis, **evidence: float | int | str) -> Defect:
+def _defect(
+    kind: str, severity: float, span: tuple[int, int], a: Analysis, **evidence: float | int | str
+) -> Defect:
     return Defect(
         type=kind,
         severity=round(float(np.clip(severity, 0.0, 1.0)), 4),
@@ -39,8 +42,8 @@ def not_a_number(a: Analysis) -> Iterator[Defect]:
 
 
 def _flat(kind: str, found: FlatTops, a: Analysis) -> Iterator[Defect]:
-    """Crests near one another as one defect. Severity by the share of flat samples in the span (taken as at least
-    0.1 s long): 0.05 % is 0.3, 5 % is 1, logarithmic between."""
+    """Crests near one another as one defect. Severity by the share of flat samples in the span (taken as at
+    least 0.1 s long): 0.05 % is 0.3, 5 % is 1, logarithmic between."""
     if not found.runs:
         return
     ranges = merged(found.runs, int(_NEAR_S * a.rate_hz))
@@ -62,7 +65,8 @@ def clipping(a: Analysis) -> Iterator[Defect]:
 
 
 def saturation(a: Analysis) -> Iterator[Defect]:
-    """`saturation`: crests nearly flat (clipped and then filtered), where they are not already called clipped."""
+    """`saturation`: crests nearly flat (clipped and then filtered), where they are not already called
+    clipped."""
     hard = a.flat_tops.runs
     if hard:
         marked = np.zeros(a.samples.shape[1] + 1, dtype=np.int32)
@@ -79,12 +83,14 @@ def dc_offset(a: Analysis) -> Iterator[Defect]:
     offset = abs(a.dc_offset)
     part = offset / np.sqrt(a.power) if a.power > 0 else 0.0
     if part > 0.05 and offset > 1e-4 and a.duration_s >= 0.5:
-        yield _defect("dc_offset", 0.2 + 0.8 * (part - 0.05) / 0.45, (0, a.samples.shape[1]), a, offset=a.dc_offset)
+        yield _defect(
+            "dc_offset", 0.2 + 0.8 * (part - 0.05) / 0.45, (0, a.samples.shape[1]), a, offset=a.dc_offset
+        )
 
 
 def phase_cancellation(a: Analysis) -> Iterator[Defect]:
-    """`phase_cancellation`: half-second windows (not more than 40 dB below the loudest) whose correlation is in the mild
-    or severe band; −0.3 is severity 0.25, −0.7 is 0.75, −1 is 1."""
+    """`phase_cancellation`: half-second windows (not more than 40 dB below the loudest) whose correlation is
+    in the mild or severe band; −0.3 is severity 0.25, −0.7 is 0.75, −1 is 1."""
     if a.samples.shape[0] < 2:
         return
     values, powers = a.correlations
@@ -95,14 +101,18 @@ def phase_cancellation(a: Analysis) -> Iterator[Defect]:
         worst = float(values[first:last].mean())
         severity = float(np.interp(-worst, [0.3, 0.7, 1.0], [0.25, 0.75, 1.0]))
         span = (first * step, min(last * step, a.samples.shape[1]))
-        yield _defect("phase_cancellation", severity, span, a, correlation=round(worst, 3), band=phase_status(worst))
+        yield _defect(
+            "phase_cancellation", severity, span, a, correlation=round(worst, 3), band=phase_status(worst)
+        )
 
 
 def gap(a: Analysis) -> Iterator[Defect]:
     """`gap`: a drop-out; 10 ms is severity 0.4, 250 ms and more is 1."""
     for s, e in a.gaps[:_MOST_SPANS]:
         length = (e - s) / a.rate_hz
-        yield _defect("gap", 0.4 + 0.6 * np.log(length / 0.01) / np.log(25.0), (s, e), a, length_s=round(length, 4))
+        yield _defect(
+            "gap", 0.4 + 0.6 * np.log(length / 0.01) / np.log(25.0), (s, e), a, length_s=round(length, 4)
+        )
 
 
 def silence(a: Analysis) -> Iterator[Defect]:
@@ -114,7 +124,8 @@ def silence(a: Analysis) -> Iterator[Defect]:
 
 
 def bandwidth_cut(a: Analysis) -> Iterator[Defect]:
-    """`bandwidth_cut`: a cliff below 16 kHz (or nine tenths of half the rate); 16 kHz is severity 0.1, 3 kHz is 1."""
+    """`bandwidth_cut`: a cliff below 16 kHz (or nine tenths of half the rate); 16 kHz is severity 0.1, 3 kHz
+    is 1."""
     edge = a.bandwidth_hz
     if edge is None or edge >= min(16_000.0, 0.45 * a.rate_hz):
         return
@@ -122,7 +133,15 @@ def bandwidth_cut(a: Analysis) -> Iterator[Defect]:
     yield _defect("bandwidth_cut", severity, (0, a.samples.shape[1]), a, edge_hz=round(edge))
 
 
-DETECTORS: Sequence[Detector] = (clipping, saturation, dc_offset, phase_cancellation, gap, silence, bandwidth_cut)
+DETECTORS: Sequence[Detector] = (
+    clipping,
+    saturation,
+    dc_offset,
+    phase_cancellation,
+    gap,
+    silence,
+    bandwidth_cut,
+)
 
 
 def detect(a: Analysis, detectors: Sequence[Detector] = DETECTORS) -> tuple[Defect, ...]:

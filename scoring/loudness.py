@@ -1,8 +1,9 @@
 """Loudness after ITU-R BS.1770-4 and EBU R 128: momentary, short-term, integrated, range.
 
-The K-weighting is the standard's own (BS.1770-4, Annex 1, Tables 1 and 2, given at 48 kHz), carried to any other rate by
-undoing the bilinear transform and doing it again there, pre-warped at each section's own corner; at 48 kHz it is the
-table to the last digit. Channel weights by Annex 1, Table 3, for the usual channel orders. Knows nothing of quality.
+The K-weighting is the standard's own (BS.1770-4, Annex 1, Tables 1 and 2, given at 48 kHz), carried to any
+other rate by undoing the bilinear transform and doing it again there, pre-warped at each section's own
+corner; at 48 kHz it is the table to the last digit. Channel weights by Annex 1, Table 3, for the usual
+channel orders. Knows nothing of quality.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.signal import sosfilt
 
 from .samples import Array, as_samples
@@ -49,7 +51,9 @@ def k_weighting(rate_hz: int) -> Array:
         corner = np.sqrt(a[2] / a[0])  # a(p) = a₀·(p² + p·k/Q + k²), k = tan(π·f/48000)
         f = np.arctan(corner) / np.pi * 48_000
         if f >= 0.5 * rate_hz:
-            raise ValueError(f"loudness has no meaning at {rate_hz} Hz: its weighting turns at {f:.0f} Hz; resample up")
+            raise ValueError(
+                f"loudness has no meaning at {rate_hz} Hz: its weighting turns at {f:.0f} Hz; resample up"
+            )
         stretch = corner / np.tan(np.pi * f / rate_hz)
         powers = stretch ** np.array([2, 1, 0])
         b, a = _to_digital(b * powers), _to_digital(a * powers)
@@ -58,11 +62,18 @@ def k_weighting(rate_hz: int) -> Array:
 
 
 def channel_weights(channels: int) -> Array:
-    """Weights by BS.1770-4, Table 3: 1.41 for loudspeakers 60–120° to the side, 0 for the low-frequency channel, else 1.
+    """Weights by BS.1770-4, Table 3: 1.41 for loudspeakers 60–120° to the side, 0 for the low-frequency
+    channel, else 1.
 
-    Orders taken: 4 = L R Ls Rs; 5 = L R C Ls Rs; 6 = L R C LFE Ls Rs; 8 = L R C LFE Lb Rb Ls Rs (as WAVE has them).
+    Orders taken: 4 = L R Ls Rs; 5 = L R C Ls Rs; 6 = L R C LFE Ls Rs; 8 = L R C LFE Lb Rb Ls Rs (as WAVE has
+    them).
     """
-    known = {4: [1, 1, 1.41, 1.41], 5: [1, 1, 1, 1.41, 1.41], 6: [1, 1, 1, 0, 1.41, 1.41], 8: [1, 1, 1, 0, 1, 1, 1.41, 1.41]}
+    known = {
+        4: [1, 1, 1.41, 1.41],
+        5: [1, 1, 1, 1.41, 1.41],
+        6: [1, 1, 1, 0, 1.41, 1.41],
+        8: [1, 1, 1, 0, 1, 1, 1.41, 1.41],
+    }
     return np.array(known.get(channels, [1.0] * channels), dtype=np.float64)
 
 
@@ -79,7 +90,9 @@ def _weighted_blocks(samples: Array, rate_hz: int) -> Iterator[Array]:
 def sub_block_powers(samples: Array, rate_hz: int) -> Array:
     """Weighted mean-square sum over channels in every whole 0.1 s, `[N]`."""
     weights, found = channel_weights(samples.shape[0]), [np.zeros(0)]
-    for part in _weighted_blocks(samples, rate_hz):  # ten seconds: a whole number of sub-blocks at any whole rate
+    for part in _weighted_blocks(
+        samples, rate_hz
+    ):  # ten seconds: a whole number of sub-blocks at any whole rate
         count = int(np.floor(part.shape[1] / (SUB_BLOCK_S * rate_hz) + 1e-9))
         if count:
             edges = np.round(np.arange(count + 1) * (SUB_BLOCK_S * rate_hz)).astype(np.int64)
@@ -96,9 +109,9 @@ def _windows(powers: Array, width: int) -> Array:
     return np.maximum((total[width:] - total[:-width]) / width, 0.0)
 
 
-def _lufs(powers: Array) -> Array:
+def _lufs(powers: npt.ArrayLike) -> Array:
     with np.errstate(divide="ignore"):
-        return -0.691 + 10 * np.log10(powers)
+        return -0.691 + 10 * np.log10(np.asarray(powers, dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -126,9 +139,10 @@ def _highest(block_powers: Array) -> float | None:
 
 
 def loudness(samples: Any, rate_hz: int) -> Loudness:
-    """Loudness of `[C, T]`: integrated by BS.1770-4 Annex 1 (0.4 s blocks, 75 % overlap, gates −70 LUFS and −10 LU);
-    momentary and short-term by EBU Tech 3341; range by EBU Tech 3342 (3 s blocks, gates −70 LUFS and −20 LU, 10th to
-    95th percentile). LUFS, in principle unbounded, in practice −70 to about +5. Raises ValueError below about 3.4 kHz.
+    """Loudness of `[C, T]`: integrated by BS.1770-4 Annex 1 (0.4 s blocks, 75 % overlap, gates −70 LUFS and
+    −10 LU); momentary and short-term by EBU Tech 3341; range by EBU Tech 3342 (3 s blocks, gates −70 LUFS and
+    −20 LU, 10th to 95th percentile). LUFS, in principle unbounded, in practice −70 to about +5. Raises
+    ValueError below about 3.4 kHz.
 
     >>> t = np.arange(20 * 48_000) / 48_000
     >>> tone = 10 ** (-23 / 20) * np.sin(2 * np.pi * 1000 * t)

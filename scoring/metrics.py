@@ -1,4 +1,5 @@
-"""Every metric a report can hold: its unit, which way is better, and what it says. Facts only; nothing is computed here.
+"""Every metric a report can hold: its unit, which way is better, and what it says. Facts only; nothing is
+computed here.
 
 `higher_is_better` is None where neither way is: there is a good band (see `profiles`).
 """
@@ -54,6 +55,7 @@ METRICS: Mapping[str, MetricFacts] = MappingProxyType(_FACTS)
 
 
 def metric(name: str, value: float | None) -> Metric:
-    """`value` with the unit and direction of metric `name`. Raises KeyError for a name that is not in `METRICS`."""
+    """`value` with the unit and direction of metric `name`. Raises KeyError for a name that is not in
+    `METRICS`."""
     facts = METRICS[name]
     return Metric(value=value, unit=facts.unit, higher_is_better=facts.higher_is_better)

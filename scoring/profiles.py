@@ -1,8 +1,8 @@
 """Good bands of the measured quantities, for music, speech and effects.
 
-A `Band` gives full credit between `low` and `high`, none beyond `lowest` and `highest`, and a straight line between.
-The numbers are working values of scorer version 1, set on synthetic material and general mixing practice, not fitted to
-listeners. Knows no sound.
+A `Band` gives full credit between `low` and `high`, none beyond `lowest` and `highest`, and a straight line
+between. The numbers are working values of scorer version 1, set on synthetic material and general mixing
+practice, not fitted to listeners. Knows no sound.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ _EFFECTS = _MUSIC | {
     "silence": Band(-1.0, 0.0, 0.3, 0.9, 1.5),
 }
 
-BANDS: Mapping[str, Mapping[str, Band]] = MappingProxyType({"music": _MUSIC, "speech": _SPEECH, "effects": _EFFECTS})
+BANDS: Mapping[str, Mapping[str, Band]] = MappingProxyType(
+    {"music": _MUSIC, "speech": _SPEECH, "effects": _EFFECTS}
+)
 
 # What a defect of severity 1 costs of the ten points.
 DEFECT_POINTS: Mapping[str, float] = MappingProxyType(

@@ -16,7 +16,7 @@ class Metric(_Record):
 
     value: float | None
     unit: str = ""
-    higher_is_better: bool | None = Field(None, description="None: neither way, there is a good band")
+    higher_is_better: bool | None = Field(default=None, description="None: neither way, there is a good band")
 
 
 class Defect(_Record):
@@ -39,7 +39,7 @@ class QualityReport(_Record):
     duration_s: float
     rate_hz: int
     model_training: str | None = Field(
-        None, description="'untrained' or 'preliminary' while the model that made the audio is not trained"
+        default=None, description="'untrained' or 'preliminary' while the model that made the audio is not trained"
     )
 
     def defect_types(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """The shape every scoring function works on: numpy float32 `[C, T]`, raw (may exceed ±1).
 
-`as_samples` is the one place where tensors, wrong shapes and wrong types are met; after it every function may rely on
-the shape. Numpy rather than torch because scipy's and soxr's compiled filters work on it; a torch tensor on the CPU is
-taken without a copy. This module knows no metric.
+`as_samples` is the one place where tensors, wrong shapes and wrong types are met; after it every function may
+rely on the shape. Numpy rather than torch because scipy's and soxr's compiled filters work on it; a torch
+tensor on the CPU is taken without a copy. This module knows no metric.
 """
 
 from __future__ import annotations
@@ -21,16 +21,24 @@ HIGHEST_RATE_HZ = 1_536_000
 
 
 def as_samples(samples: Any, rate_hz: int) -> Array:
-    """`samples` (torch tensor or array, `[C, T]`, floating) as numpy float32 `[C, T]`; `rate_hz` is checked too.
+    """`samples` (torch tensor or array, `[C, T]`, floating) as numpy float32 `[C, T]`; `rate_hz` is checked
+    too.
 
-    NaN and Inf pass (the scorer reports them). Raises ValueError, saying what was given and what to give, for: no
-    samples, not two axes, integers, more than 64 channels (`[T, C]` by mistake), a rate outside 1 kHz to 1.536 MHz.
+    NaN and Inf pass (the scorer reports them). Raises ValueError, saying what was given and what to give,
+    for: no samples, not two axes, integers, more than 64 channels (`[T, C]` by mistake), a rate outside 1 kHz
+    to 1.536 MHz.
 
     >>> as_samples(np.zeros((2, 5)), 48_000).shape
     (2, 5)
     """
-    if isinstance(rate_hz, bool) or int(rate_hz) != rate_hz or not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-        raise ValueError(f"sample rate {rate_hz!r}: give whole Hz between {LOWEST_RATE_HZ} and {HIGHEST_RATE_HZ}")
+    if (
+        isinstance(rate_hz, bool)
+        or int(rate_hz) != rate_hz
+        or not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ
+    ):
+        raise ValueError(
+            f"sample rate {rate_hz!r}: give whole Hz between {LOWEST_RATE_HZ} and {HIGHEST_RATE_HZ}"
+        )
     if hasattr(samples, "detach"):
         samples = samples.detach().cpu()
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()
@@ -38,7 +46,9 @@ def as_samples(samples: Any, rate_hz: int) -> Array:
     if array.ndim != 2:
         raise ValueError(f"samples of shape {array.shape}: give [channels, samples], for one channel x[None]")
     if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"samples of type {array.dtype}: give floating point, full scale at ±1 (divide int16 by 32768)")
+        raise ValueError(
+            f"samples of type {array.dtype}: give floating point, full scale at ±1 (divide int16 by 32768)"
+        )
     if 0 in array.shape:
         raise ValueError(f"samples of shape {array.shape}: there is no sound in it; give at least one sample")
     if array.shape[0] > MAX_CHANNELS:
@@ -54,7 +64,9 @@ def same_shape(reference: Any, estimate: Any, rate_hz: int) -> tuple[Array, Arra
     a, b = as_samples(reference, rate_hz), as_samples(estimate, rate_hz)
     if a.shape[0] != b.shape[0]:
         if 1 not in (a.shape[0], b.shape[0]):
-            raise ValueError(f"reference has {a.shape[0]} channels, estimate {b.shape[0]}; mix one of them to match")
+            raise ValueError(
+                f"reference has {a.shape[0]} channels, estimate {b.shape[0]}; mix one of them to match"
+            )
         channels = max(a.shape[0], b.shape[0])
         a, b = (np.repeat(x, channels, 0) if x.shape[0] == 1 else x for x in (a, b))
     n = min(a.shape[1], b.shape[1])
@@ -70,7 +82,10 @@ def power(x: Array) -> float:
     """Mean square over all of `x`, accumulated in float64 without a float64 copy of the whole."""
     flat = x.reshape(-1)
     step = 1 << 20
-    total = sum(float(np.dot(part, part)) for part in (flat[i : i + step].astype(np.float64) for i in range(0, flat.size, step)))
+    total = sum(
+        float(np.dot(part, part))
+        for part in (flat[i : i + step].astype(np.float64) for i in range(0, flat.size, step))
+    )
     return total / flat.size
 
 

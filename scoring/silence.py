@@ -19,8 +19,9 @@ _BESIDE_FRAMES = 40
 
 
 def peak_envelope_db(samples: Array, rate_hz: int, gain: float = 1.0) -> tuple[Array, int]:
-    """Peak over all channels in frames of 1 ms, in dB of full scale after `gain`, and the frame length in samples."""
-    step = max(int(round(_FRAME_S * rate_hz)), 1)
+    """Peak over all channels in frames of 1 ms, in dB of full scale after `gain`, and the frame length in
+    samples."""
+    step = max(round(_FRAME_S * rate_hz), 1)
     count = -(-samples.shape[1] // step)
     peaks = np.zeros(count * step, dtype=np.float32)
     np.maximum(samples.max(axis=0), -samples.min(axis=0), out=peaks[: samples.shape[1]])
@@ -29,8 +30,9 @@ def peak_envelope_db(samples: Array, rate_hz: int, gain: float = 1.0) -> tuple[A
 
 
 def gaps(samples: Any, rate_hz: int, gain: float = 1.0) -> list[tuple[int, int]]:
-    """Drop-outs as half-open sample ranges: below −50 dB for 10–3500 ms, with more than −30 dB within the 40 ms before
-    *and* after (levels after multiplying by `gain`; a drop-out falls abruptly, a decaying note does not).
+    """Drop-outs as half-open sample ranges: below −50 dB for 10–3500 ms, with more than −30 dB within the 40
+    ms before *and* after (levels after multiplying by `gain`; a drop-out falls abruptly, a decaying note does
+    not).
     """
     x = as_samples(samples, rate_hz)
     level, step = peak_envelope_db(x, rate_hz, gain)
@@ -39,14 +41,16 @@ def gaps(samples: Any, rate_hz: int, gain: float = 1.0) -> list[tuple[int, int]]
         if a == 0 or b == level.size or not GAP_SHORTEST_S <= (b - a) * step / rate_hz <= GAP_LONGEST_S:
             continue
         before, after = level[max(0, a - _BESIDE_FRAMES) : a], level[b : b + _BESIDE_FRAMES]
-        if np.mean(10 ** (before / 10)) > 10 ** (BESIDE_DB / 10) and np.mean(10 ** (after / 10)) > 10 ** (BESIDE_DB / 10):
+        if np.mean(10 ** (before / 10)) > 10 ** (BESIDE_DB / 10) and np.mean(10 ** (after / 10)) > 10 ** (
+            BESIDE_DB / 10
+        ):
             found.append((a * step, min(b * step, x.shape[1])))
     return found
 
 
 def silences(samples: Any, rate_hz: int, gain: float = 1.0, shortest_s: float = 0.5) -> list[tuple[int, int]]:
-    """Stretches of at least `shortest_s` in which nothing exceeds −60 dB after `gain` (clicks under 2 ms don't end
-    one), as half-open sample ranges."""
+    """Stretches of at least `shortest_s` in which nothing exceeds −60 dB after `gain` (clicks under 2 ms
+    don't end one), as half-open sample ranges."""
     x = as_samples(samples, rate_hz)
     level, step = peak_envelope_db(x, rate_hz, gain)
     quiet = merged(spans(level < SILENCE_DB), 2)

@@ -1,8 +1,9 @@
 """One short-time Fourier transform for everything that asks about frequency.
 
-`Spectra.of` goes over the sound once, in blocks, and keeps sums; memory does not grow with length beyond a few numbers a
-frame. Only *active* frames count (within 60 dB of the loudest), so that silence around a sound changes none of its
-spectral figures. Channels are joined by their power, so phase between them can't hide anything. Knows no thresholds.
+`Spectra.of` goes over the sound once, in blocks, and keeps sums; memory does not grow with length beyond a
+few numbers a frame. Only *active* frames count (within 60 dB of the loudest), so that silence around a sound
+changes none of its spectral figures. Channels are joined by their power, so phase between them can't hide
+anything. Knows no thresholds.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import rfft
-from scipy.ndimage import median_filter, percentile_filter
+from scipy.ndimage import percentile_filter
 from scipy.signal import get_window
 
-from .samples import Array, as_samples, decibel
+from .samples import Array, as_samples
 
 N_FFT = 2048
 HOP = 512
@@ -44,8 +45,8 @@ def frame_energies(x: Array, n_fft: int = N_FFT, hop: int = HOP) -> Array:
 def stft_blocks(
     x: Array, frames: npt.NDArray[np.intp], n_fft: int = N_FFT, hop: int = HOP, block: int = _BLOCK
 ) -> Iterator[npt.NDArray[np.complex64]]:
-    """Spectra `[C, n, n_fft/2 + 1]` of the given frames, `block` of them at a time; periodic Hann, no centring, zeros
-    after the end."""
+    """Spectra `[C, n, n_fft/2 + 1]` of the given frames, `block` of them at a time; periodic Hann, no
+    centring, zeros after the end."""
     window = get_window("hann", n_fft).astype(np.float32)
     last = int(frames[-1]) * hop + n_fft if frames.size else 0
     if last > x.shape[1]:
@@ -59,10 +60,10 @@ def stft_blocks(
 class Spectra:
     """What one pass of the transform found; `F` = n_fft/2 + 1 bins, sums over active frames only.
 
-    `magnitude` `[F]`: magnitudes summed over time (FACTS' basis of the roll-off); `power` `[F]`: mean power; `floor`
-    `[F]`: what lies there steadily, smoothed over frequency, so tonal lines are not in it (an estimate of noise, good to
-    a few dB); `flatness`: mean over frames of geometric by arithmetic mean; `energies` `[N]` of all frames, `active`
-    `[N]`.
+    `magnitude` `[F]`: magnitudes summed over time (FACTS' basis of the roll-off); `power` `[F]`: mean power;
+    `floor` `[F]`: what lies there steadily, smoothed over frequency, so tonal lines are not in it (an
+    estimate of noise, good to a few dB); `flatness`: mean over frames of geometric by arithmetic mean;
+    `energies` `[N]` of all frames, `active` `[N]`.
     """
 
     rate_hz: int
@@ -120,63 +121,3 @@ def _flatness(p: Array) -> Array:
 def _quantile(p: Array) -> Array:
     k = int(_FLOOR_QUANTILE * (len(p) - 1))
     return np.partition(p, k, axis=0)[k].astype(np.float64)
-
-
-def centroid_hz(spectra: Spectra) -> float | None:
-    """Centre of gravity of the summed magnitudes, Hz, 0 … rate/2. None for silence."""
-    total = float(spectra.magnitude.sum())
-    return float(spectra.frequencies @ spectra.magnitude) / total if total > 0 else None
-
-
-def rolloff_hz(spectra: Spectra, share: float = 0.985) -> float | None:
-    """Frequency below which `share` of the summed magnitude lies, Hz (SAGA-SR, arXiv 2509.24924: 0.985, Hann 2048, hop
-    512, summed over time). None for silence."""
-    running = np.cumsum(spectra.magnitude)
-    if running[-1] <= 0:
-        return None
-    return float(spectra.frequencies[np.searchsorted(running, share * running[-1])])
-
-
-def band_db(spectra: Spectra, low_hz: float, high_hz: float, power: Array | None = None) -> float | None:
-    """Power between two frequencies over all power, dB, −200 … 0. None for silence or a band above rate/2.
-
-    `power` replaces the measured mean power in the band (not in the total).
-    """
-    inside = (spectra.frequencies >= low_hz) & (spectra.frequencies < high_hz)
-    total = float(spectra.power.sum())
-    if total <= 0 or not inside.any():
-        return None
-    return decibel(float((spectra.power if power is None else power)[inside].sum()) / total)
-
-
-def bandwidth_hz(spectra: Spectra) -> float | None:
-    """Upper edge of the band, Hz: where the long-time spectrum falls off a cliff and never comes back; rate/2 when there
-    is none. None for silence.
-
-    A cliff is a fall of ≥ 12 dB within a quarter octave (third-octave of smoothing around, in dB), above which
-    everything stays ≥ 10 dB below; the edge is where 6 dB of the fall are done. Gentle slopes (order 1–2 filters, natural
-    roll-off) have no edge; the roll-off shows them.
-    """
-    if spectra.silent:
-        return None
-    f = spectra.frequencies
-    top = float(spectra.power.max())
-    level = median_filter(10 * np.log10(np.maximum(spectra.power, top * 1e-13)), 5, mode="nearest")
-    running = np.concatenate(([0.0], np.cumsum(level)))
-
-    def mean_between(low: Array, high: Array) -> Array:
-        return (running[high] - running[low]) / np.maximum(high - low, 1)
-
-    k = np.arange(8, f.size - 4)
-    below = mean_between(np.floor(k * 2**-0.25).astype(int), k)
-    high = np.minimum(np.ceil(k * 2**0.25).astype(int) + 1, f.size)
-    above = mean_between(high - np.maximum((high - k) // 2, 1), high)
-    rest = np.maximum.accumulate(level[::-1])[::-1]
-    cliff = (below - above >= 12.0) & (rest[np.minimum(high, f.size - 1)] <= below - 10.0)
-    if not cliff.any():
-        return spectra.rate_hz / 2
-    first = int(k[np.flatnonzero(cliff)[0]])
-    steepest = int(k[np.argmax(np.where(cliff, below - above, -np.inf))])
-    start = float(below[steepest - 8])
-    fallen = np.flatnonzero(level[first:] <= start - 6.0)
-    return float(f[first + int(fallen[0])]) if fallen.size else float(f[steepest])

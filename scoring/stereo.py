@@ -1,6 +1,7 @@
 """What two channels do to each other: correlation, width, and what is lost in mono.
 
-With more than two channels the first two (left and right in every usual order) are looked at. Knows no spectra.
+With more than two channels the first two (left and right in every usual order) are looked at. Knows no
+spectra.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def phase_status(value: float) -> Literal["good", "mild", "severe"]:
 
 
 def width(samples: Any, rate_hz: int) -> float | None:
-    """RMS of the side (L−R)/2 over RMS of the mid (L+R)/2: 0 for mono, 1 for unrelated channels of equal level.
+    """RMS of the side (L−R)/2 over RMS of the mid (L+R)/2: 0 for mono, 1 for unrelated channels of equal
+    level.
 
     None for one channel, silence, or when there is no mid at all (one channel inverted).
     """
@@ -51,8 +53,9 @@ def width(samples: Any, rate_hz: int) -> float | None:
 
 
 def mono_loss_db(samples: Any, rate_hz: int) -> float | None:
-    """How much power (L+R)/2 has less than the channels have on average, dB: 0 for equal channels, 3.01 for unrelated
-    ones, 100 (the cap) for inverted ones. Above 3 is worth a warning, above 6 a fault. None for one channel or silence.
+    """How much power (L+R)/2 has less than the channels have on average, dB: 0 for equal channels, 3.01 for
+    unrelated ones, 100 (the cap) for inverted ones. Above 3 is worth a warning, above 6 a fault. None for one
+    channel or silence.
     """
     x = as_samples(samples, rate_hz)
     if x.shape[0] < 2:
@@ -65,7 +68,8 @@ def mono_loss_db(samples: Any, rate_hz: int) -> float | None:
 
 
 def windowed_correlation(samples: Array, rate_hz: int, window_s: float = 0.5) -> tuple[Array, Array]:
-    """Correlation and mean square (of the pair) in windows of `window_s`, each `[N]`; NaN where a channel is silent."""
+    """Correlation and mean square (of the pair) in windows of `window_s`, each `[N]`; NaN where a channel is
+    silent."""
     step = max(int(window_s * rate_hz), 1)
     values, powers = [], []
     for start in range(0, samples.shape[1], step):

@@ -20,14 +20,15 @@ _HIGHEST_HARMONIC = 10
 
 
 def thd_percent(samples: Any, rate_hz: int) -> float | None:
-    """THD = √(Σ harmonics 2…10) / fundamental, amplitude, in percent, 0 … 50 (IEC 60268-3's d_t, by spectrum).
+    """THD = √(Σ harmonics 2…10) / fundamental, amplitude, in percent, 0 … 50 (IEC 60268-3's d_t, by
+    spectrum).
 
-    None unless near-tonal: the fundamental alone holds at least 80 % of the power, it and its harmonics 98 %. Measured
-    on the louder of the first two channels, over the middle 2¹⁷ samples, Blackman-Harris window.
+    None unless near-tonal: the fundamental alone holds at least 80 % of the power, it and its harmonics 98 %.
+    Measured on the louder of the first two channels, over the middle 2¹⁷ samples, Blackman-Harris window.
 
     >>> t = np.arange(48_000) / 48_000
-    >>> tone = np.sin(2 * np.pi * 997 * t) + 0.03 * np.sin(2 * np.pi * 1994 * t) + 0.04 * np.sin(2 * np.pi * 2991 * t)
-    >>> round(thd_percent(0.5 * tone[None], 48_000), 2)
+    >>> one, two, three = (np.sin(2 * np.pi * 997 * n * t) for n in (1, 2, 3))
+    >>> round(thd_percent(0.5 * (one + 0.03 * two + 0.04 * three)[None], 48_000), 2)
     5.0
     """
     x = as_samples(samples, rate_hz)[:2]
@@ -47,7 +48,7 @@ def thd_percent(samples: Any, rate_hz: int) -> float | None:
     at = float(np.arange(p.size)[lobe] @ p[lobe]) / base
     over = 0.0
     for n in range(2, _HIGHEST_HARMONIC + 1):
-        k = int(round(n * at))
+        k = round(n * at)
         if k + _HALF_LOBE + 1 > p.size:
             break
         over += float(p[max(k - _HALF_LOBE, peak + _HALF_LOBE + 1) : k + _HALF_LOBE + 1].sum())

@@ -1,7 +1,8 @@
 """`score`: judges the take as it is and lays the report on it; the sound stays untouched.
 
-With a `reference` (an input or a stage), distances to it join the report. Every formula lives in `scoring/`; this module
-knows only how to hand takes over, and to say what training state the model behind the sound was in.
+With a `reference` (an input or a stage), distances to it join the report. Every formula lives in `scoring/`;
+this module knows only how to hand takes over, and to say what training state the model behind the sound was
+in.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..scoring.metrics import METRICS
 from ..scoring.profiles import Profile
 from ..scoring.reference import chroma_similarity, log_spectral_distance, si_sdr
 from ..scoring.report import QualityReport
-from ..scoring.score import SCORER_VERSION, check_profile, score, with_metrics
+from ..scoring.scorer import SCORER_VERSION, check_profile, score, with_metrics
 
 _WORST_FIRST = ("untrained", "preliminary")
 
@@ -32,10 +33,12 @@ class Score(Stage):
     source: Name = Field(description="take or input to judge")
     profile: Profile = Field("music", description="what the good bands are for: music, speech or effects")
     weights: dict[str, float] = Field(
-        default_factory=dict, description="points of single terms of the overall score, multiplied (0 leaves one out)"
+        default_factory=dict,
+        description="points of single terms of the overall score, multiplied (0 leaves one out)",
     )
     reference: Name | None = Field(
-        None, description="input or stage the take should sound like: adds lsd, si_sdr_db and chroma_similarity"
+        None,
+        description="input or stage the take should sound like: adds lsd, si_sdr_db and chroma_similarity",
     )
 
     @field_validator("weights")
@@ -64,20 +67,24 @@ class Score(Stage):
         if "reference" in job.sources:
             report = with_metrics(report, self._against(job.sources["reference"], job.source, report, ctx))
         report = report.model_copy(update={"model_training": model_training(job.source)})
-        return Result(same_signal=True, report=report, facts={"scorer": report.scorer, "overall": report.overall})
+        return Result(
+            same_signal=True, report=report, facts={"scorer": report.scorer, "overall": report.overall}
+        )
 
     def _against(
         self, reference: Take, take: Take, report: QualityReport, ctx: Context
     ) -> Mapping[str, float | None]:
-        """Figures against the reference, brought to the take's rate and channels; None where samples aren't numbers."""
+        """Figures against the reference, brought to the take's rate and channels; None where samples aren't
+        numbers."""
         heard = ctx.audio(take)
         wanted = ctx.audio(reference, heard.rate_hz, heard.channels)
         if "nan" in report.defect_types() or not bool(wanted.samples.isfinite().all()):
             return {"lsd": None, "si_sdr_db": None, "chroma_similarity": None}
         if abs(wanted.samples.shape[-1] - heard.samples.shape[-1]) > 0.1 * heard.rate_hz:
             ctx.warn(
-                f"'{take.id}' lasts {heard.duration_s:.2f} s and its reference '{reference.id}' {wanted.duration_s:.2f} s; "
-                "only what both have is compared"
+                f"'{take.id}' lasts {heard.duration_s:.2f} s, its reference '{reference.id}' "
+                f"{wanted.duration_s:.2f} s; "
+                "only the part both have is compared"
             )
         pair = (wanted.samples, heard.samples, heard.rate_hz)
         return {
@@ -88,6 +95,7 @@ class Score(Stage):
 
 
 def model_training(take: Take) -> str | None:
-    """The worst training state among the models in the take's lineage; None when all were trained or none had part."""
+    """The worst training state among the models in the take's lineage; None when all were trained or none had
+    part."""
     states = {entry.get("training") for entry in take.lineage}
     return next((state for state in _WORST_FIRST if state in states), None)

@@ -1,6 +1,7 @@
 """`select`: of the takes there are, keeps the best few by any figure of their reports.
 
-It acts on the whole list, changes no take, and decides nothing that the reports don't say. Knows no metric by name.
+It acts on the whole list, changes no take, and decides nothing that the reports don't say. Knows no metric by
+name.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class Select(Stage):
     type: Literal["select"] = "select"
     source: Name = Field(description="scored takes to choose among")
     keep: int = Field(1, ge=1, le=10_000, description="how many takes go on")
-    by: str = Field("overall", min_length=1, max_length=120, description="overall, or any metric of the report")
+    by: str = Field(
+        "overall", min_length=1, max_length=120, description="overall, or any metric of the report"
+    )
     order: Literal["best", "highest", "lowest"] = Field(
         "best", description="best: the metric's own better way; highest and lowest as they say"
     )
@@ -43,7 +46,9 @@ class Select(Stage):
         known = scope.report_fields(self.source)
         if self.by == "defects":
             yield scope.problem(
-                "'defects' is a list of names and has no order", "choose by overall or a metric, e.g. by: overall", "by"
+                "'defects' is a list of names and has no order",
+                "choose by overall or a metric, e.g. by: overall",
+                "by",
             )
         elif known is not None and self.by not in known:
             fields = sorted(known - {"defects"})
@@ -83,7 +88,9 @@ class Select(Stage):
             found = take.report.metrics.get(self.by) if take.report else None
             if found is not None:
                 if found.higher_is_better is None:
-                    raise RunError(f"stage '{ctx.stage}': {_NO_DIRECTION.format(by=self.by)}. Fix: {_SAY_ORDER}.")
+                    raise RunError(
+                        f"stage '{ctx.stage}': {_NO_DIRECTION.format(by=self.by)}. Fix: {_SAY_ORDER}."
+                    )
                 return -1.0 if found.higher_is_better else 1.0
         return -1.0
 

@@ -1,17 +1,18 @@
 """`score`: samples in, `QualityReport` out. The one formula of the overall figure lives here.
 
-Overall, scorer 1:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ points_d·weight_d·severity_d`, held to 0 … 10, where
+Overall, scorer 1:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ points_d·weight_d·severity_d`, held to 0 …
+10, where
 
-- i runs over the good bands of the profile (`profiles.BANDS`), two-sided, full credit inside; a quantity that does not
-  exist for the sound (loss in mono of a mono sound) costs nothing;
-- d runs over defect types (`profiles.DEFECT_POINTS`), with the worst severity of the type, plus, where there are many
-  places, a little for how much of the time they take;
+- i runs over the good bands of the profile (`profiles.BANDS`), two-sided, full credit inside; a quantity that
+  does not exist for the sound (loss in mono of a mono sound) costs nothing;
+- d runs over defect types (`profiles.DEFECT_POINTS`), with the worst severity of the type, plus, where there
+  are many places, a little for how much of the time they take;
 - no term, however weighted, costs more than `MOST_POINTS` = 3;
 - gates: NaN or Inf anywhere, silence (nothing above −70 LUFS), or less than 10 ms make it 0.
 
-It is computed as if at −18 LUFS, so a gain changes nothing. Balance and brightness are taken *after* the steady noise
-floor is subtracted: hiss can't make a dull sound bright. Knows no file, no model, and no listener: it says how free of
-measurable faults a sound is, not whether the music is good.
+It is computed as if at −18 LUFS, so a gain changes nothing. Balance and brightness are taken *after* the
+steady noise floor is subtracted: hiss can't make a dull sound bright. Knows no file, no model, and no
+listener: it says how free of measurable faults a sound is, not whether the music is good.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import levels, spectra, stereo, tonal
+from . import levels, spectrum, stereo, tonal
 from .analysis import SHORTEST_S, Analysis
 from .detectors import detect
 from .metrics import METRICS, metric
@@ -42,9 +43,10 @@ def score(
 ) -> QualityReport:
     """Judge `[C, T]` (torch or numpy, floating, raw: may exceed ±1) at `rate_hz`.
 
-    `profile` chooses the good bands; `weights` multiplies the points of single terms (`profiles.TERMS`; 0 leaves one
-    out). NaN, silence and too short sounds give a report with overall 0 that says so; what does not exist is None.
-    Raises ValueError for no samples at all, a wrong shape or type, an impossible rate, an unknown profile or weight.
+    `profile` chooses the good bands; `weights` multiplies the points of single terms (`profiles.TERMS`; 0
+    leaves one out). NaN, silence and too short sounds give a report with overall 0 that says so; what does
+    not exist is None. Raises ValueError for no samples at all, a wrong shape or type, an impossible rate, an
+    unknown profile or weight.
 
     >>> t = np.arange(48_000) / 48_000
     >>> report = score(0.1 * np.sin(2 * np.pi * 1000 * t)[None], 48_000)
@@ -58,7 +60,9 @@ def score(
     if a.duration_s < SHORTEST_S:
         defects = (*defects, Defect(type="too_short", severity=1.0, start_s=0.0, end_s=a.duration_s))
     elif not a.non_finite and a.silent:
-        defects = (Defect(type="silence", severity=1.0, start_s=0.0, end_s=a.duration_s, evidence={"place": "all"}),)
+        defects = (
+            Defect(type="silence", severity=1.0, start_s=0.0, end_s=a.duration_s, evidence={"place": "all"}),
+        )
     gated = bool(a.non_finite) or a.duration_s < SHORTEST_S or a.silent
     return QualityReport(
         overall=0.0 if gated else overall(band_values(a, values), defects, a.duration_s, profile, weights),
@@ -71,7 +75,8 @@ def score(
 
 
 def score_batch(sounds: Iterable[Any], rate_hz: int, **settings: Any) -> list[QualityReport]:
-    """`score` of each of several sounds `[C, T]` (lengths may differ) or of a tensor `[B, C, T]`; each as it is alone."""
+    """`score` of each of several sounds `[C, T]` (lengths may differ) or of a tensor `[B, C, T]`; each as it
+    is alone."""
     return [score(one, rate_hz, **settings) for one in sounds]
 
 
@@ -99,14 +104,14 @@ def measure(a: Analysis) -> dict[str, float | None]:
         "sample_peak_dbfs": decibel(peak**2) if peak > 0 else None,
         "true_peak_dbtp": decibel(true**2) if true > 0 else None,
         "crest_db": levels.crest_db(x, rate),
-        "bass_db": spectra.band_db(s, *BASS_HZ),
-        "mid_db": spectra.band_db(s, *MID_HZ),
-        "treble_db": spectra.band_db(s, *TREBLE_HZ),
-        "centroid_hz": spectra.centroid_hz(s),
+        "bass_db": spectrum.band_db(x, rate, *BASS_HZ, spectra=s),
+        "mid_db": spectrum.band_db(x, rate, *MID_HZ, spectra=s),
+        "treble_db": spectrum.band_db(x, rate, *TREBLE_HZ, spectra=s),
+        "centroid_hz": spectrum.centroid_hz(x, rate, spectra=s),
         "flatness": s.flatness,
-        "rolloff_hz": spectra.rolloff_hz(s),
+        "rolloff_hz": spectrum.rolloff_hz(x, rate, spectra=s),
         "bandwidth_hz": a.bandwidth_hz,
-        "noise_floor_db": spectra.band_db(s, *NOISE_HZ, power=s.floor),
+        "noise_floor_db": spectrum.noise_floor_db(x, rate, *NOISE_HZ, spectra=s),
         "stereo_correlation": stereo.correlation(x, rate),
         "stereo_width": stereo.width(x, rate),
         "mono_loss_db": stereo.mono_loss_db(x, rate),
@@ -118,24 +123,32 @@ def measure(a: Analysis) -> dict[str, float | None]:
 
 
 def _metrics(values: Mapping[str, float | None]) -> dict[str, Metric]:
-    """All names, always, in the registry's order; those that compare with a reference only when they were measured."""
-    return {n: metric(n, values.get(n)) for n, facts in METRICS.items() if n in values or not facts.needs_reference}
+    """All names, always, in the registry's order; those that compare with a reference only when they were
+    measured."""
+    return {
+        n: metric(n, values.get(n))
+        for n, facts in METRICS.items()
+        if n in values or not facts.needs_reference
+    }
 
 
 def with_metrics(report: QualityReport, values: Mapping[str, float | None]) -> QualityReport:
-    """The report with more metrics (for instance those against a reference); overall and defects as they were."""
-    return report.model_copy(update={"metrics": {**report.metrics, **{n: metric(n, v) for n, v in values.items()}}})
+    """The report with more metrics (for instance those against a reference); overall and defects as they
+    were."""
+    return report.model_copy(
+        update={"metrics": {**report.metrics, **{n: metric(n, v) for n, v in values.items()}}}
+    )
 
 
 def band_values(a: Analysis, values: Mapping[str, float | None]) -> dict[str, float | None]:
     """What the good bands are about. Balance is taken after subtracting the steady noise floor."""
-    s = a.spectra
+    x, rate, s = a.samples, a.rate_hz, a.spectra
     clean = np.maximum(s.power - 1.5 * s.floor, 1e-3 * s.power)
     return {
         "crest": values.get("crest_db"),
-        "bass": spectra.band_db(s, *BASS_HZ, power=clean),
-        "mid": spectra.band_db(s, *MID_HZ, power=clean),
-        "treble": spectra.band_db(s, *TREBLE_HZ, power=clean),
+        "bass": spectrum.band_db(x, rate, *BASS_HZ, spectra=s, power=clean),
+        "mid": spectrum.band_db(x, rate, *MID_HZ, spectra=s, power=clean),
+        "treble": spectrum.band_db(x, rate, *TREBLE_HZ, spectra=s, power=clean),
         "flatness": values.get("flatness"),
         "noise_floor": values.get("noise_floor_db"),
         "bandwidth": values.get("bandwidth_hz"),
