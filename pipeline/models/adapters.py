@@ -1,0 +1,111 @@
+"""LoRA over a transformer for one stage: laid on and taken off by diffusers' own loader, leaving the weights as they were.
+
+This module knows no stage and no variant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import Problem, RequestError
+from .files import PICKLED, file_hash, read_header
+
+AdapterChoice = tuple[Path, float]
+"""A LoRA's folder or .safetensors file, and its scale."""
+
+
+def adapter_file(path: Path) -> Path:
+    """The safetensors file of a LoRA given as a file or a folder.
+
+    Raises RequestError when there is none, more than one, or only pickled weights.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors"))
+        if len(files) == 1:
+            return files[0]
+        if len(files) > 1:
+            named = [f for f in files if f.name in ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")]
+            if len(named) == 1:
+                return named[0]
+            raise RequestError(
+                Problem(f"{path} holds several LoRA files: {', '.join(f.name for f in files)}.", "name one of the files.", key="adapters")
+            )
+        pickled = sorted(f.name for f in path.iterdir() if f.suffix in PICKLED)
+        cause = f"{path} holds no .safetensors file" + (f", only {', '.join(pickled)}, which is not loaded." if pickled else ".")
+        raise RequestError(Problem(cause, "save the LoRA as safetensors.", key="adapters"))
+    if path.suffix in PICKLED:
+        raise RequestError(
+            Problem(f"{path} is a pickled file, which can run code when opened; it is not loaded.", "save the LoRA as safetensors.", key="adapters")
+        )
+    if not path.is_file():
+        raise RequestError(Problem(f"there is no LoRA at {path}.", "check the path; it is relative to the preset.", key="adapters"))
+    return path
+
+
+def adapter_fingerprint(path: Path) -> str:
+    """SHA-256 (hex) over a LoRA's weights and, where there is one beside it, its adapter_config.json."""
+    file = adapter_file(Path(path))
+    digest = hashlib.sha256(file_hash(file).encode())
+    config = file.parent / "adapter_config.json"
+    if config.is_file():
+        digest.update(file_hash(config).encode())
+    return digest.hexdigest()
+
+
+def lay_on(transformer: Any, adapters: Sequence[AdapterChoice]) -> None:
+    """Load the LoRAs and set their scales. On any failure the transformer is left without adapters.
+
+    Raises RequestError when a file holds no LoRA layer of this transformer.
+    """
+    try:
+        names = [_load(transformer, path, n) for n, (path, _) in enumerate(adapters)]
+        if names:
+            transformer.set_adapters(names, weights=[scale for _, scale in adapters])
+        transformer.requires_grad_(False)
+    except BaseException:
+        take_off(transformer)
+        raise
+
+
+def take_off(transformer: Any) -> None:
+    """Remove every LoRA; the weights are bit for bit what they were, as LoRA layers never change them."""
+    if getattr(transformer, "peft_config", None):
+        transformer.unload_lora()
+
+
+def _load(transformer: Any, path: Path, number: int) -> str:
+    from diffusers.loaders import AceStepLoraLoaderMixin
+
+    file = adapter_file(path)
+    read_header(file)
+    name = f"segue_{number}"
+    try:
+        state, metadata = AceStepLoraLoaderMixin.lora_state_dict(
+            str(file.parent), weight_name=file.name, use_safetensors=True, local_files_only=True, return_lora_metadata=True
+        )
+        state, metadata = _under_prefix(state, "transformer"), metadata
+        _check_fit(transformer, state, file)
+        transformer.load_lora_adapter(state, adapter_name=name, metadata=metadata, prefix="transformer")
+    except (ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise RequestError(
+            Problem(f"{file} can't be laid over this transformer: {error}.", "use a LoRA made for this model family.", key="adapters")
+        ) from error
+    return name
+
+
+def _under_prefix(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """LoRA keys as diffusers' loader wants them; peft's own ``base_model.model.`` and bare keys are taken too."""
+    bare = {k.removeprefix("base_model.model."): v for k, v in state.items()}
+    return {k if k.startswith(f"{prefix}.") else f"{prefix}.{k}": v for k, v in bare.items()}
+
+
+def _check_fit(transformer: Any, state: dict[str, Any], file: Path) -> None:
+    modules = {name for name, _ in transformer.named_modules()}
+    targets = {k.removeprefix("transformer.").split(".lora")[0] for k in state if "lora" in k}
+    strangers = sorted(targets - modules)
+    if not targets or strangers:
+        what = f"its layers {', '.join(strangers[:3])} are not in the transformer" if strangers else "it holds no LoRA layer"
+        raise RequestError(Problem(f"{file} does not fit this model: {what}.", "use a LoRA made for this model family.", key="adapters"))

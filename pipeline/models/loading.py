@@ -1,0 +1,119 @@
+"""From a component's folder to the loaded class of diffusers or transformers. Safetensors only, local files only, no remote code.
+
+This module knows which class a component is, and nothing of what it is for.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import RunError
+from .files import check_component, component_config, read_header, weight_files
+from .variants import ACESTEP
+
+
+def component_class(family: str, name: str) -> Any:
+    """The class that loads a component of a family."""
+    import diffusers
+    import transformers
+    from diffusers.pipelines import ace_step, stable_audio
+
+    common = {"vae": diffusers.AutoencoderOobleck, "tokenizer": transformers.AutoTokenizer}
+    acestep = {
+        "transformer": diffusers.AceStepTransformer1DModel,
+        "text_encoder": transformers.AutoModel,
+        "condition_encoder": ace_step.AceStepConditionEncoder,
+        "audio_tokenizer": ace_step.AceStepAudioTokenizer,
+        "audio_token_detokenizer": ace_step.AceStepAudioTokenDetokenizer,
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler,
+    }
+    stable = {
+        "transformer": diffusers.StableAudioDiTModel,
+        "text_encoder": transformers.T5EncoderModel,
+        "projection_model": stable_audio.StableAudioProjectionModel,
+        "scheduler": diffusers.CosineDPMSolverMultistepScheduler,
+    }
+    return {**common, **(acestep if family == ACESTEP else stable)}[name]
+
+
+def load_component(family: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
+    """Load one component onto the CPU, in `dtype` (None: as stored), frozen and in evaluation mode.
+
+    Raises RequestError when files are missing or damaged (before loading), RunError when the class can't take them.
+    """
+    check_component(name, folder)
+    cls = component_class(family, name)
+    try:
+        with _quiet():
+            if name in ("tokenizer", "scheduler"):
+                return cls.from_pretrained(str(folder), local_files_only=True)
+            keyword = {"dtype" if name == "text_encoder" else "torch_dtype": dtype or stored_type(folder)}
+            module = cls.from_pretrained(str(folder), local_files_only=True, use_safetensors=True, **keyword)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{folder} can't be loaded as {cls.__name__}: {error}. The folder's configuration and weights don't belong "
+            "together, or the installed diffusers/transformers is too old for it."
+        ) from error
+    return module.eval().requires_grad_(False)
+
+
+def verify_weights(family: str, name: str, folder: Path) -> None:
+    """Check that the weights fit the class, by names and shapes, without reading them or taking memory.
+
+    For components of diffusers. Raises RunError naming what does not fit.
+    """
+    check_component(name, folder)
+    cls = component_class(family, name)
+    config = component_config(folder)
+    with torch.device("meta"), _quiet():
+        wanted = {k: tuple(v.shape) for k, v in cls.from_config(config).state_dict().items()}
+    held = {k: shape for path in weight_files(folder) for k, (_, shape) in read_header(path).items()}
+    absent = sorted(wanted.keys() - held.keys())
+    unlike = sorted(k for k in wanted.keys() & held.keys() if wanted[k] != held[k])
+    if absent or unlike:
+        raise RunError(
+            f"the weights in {folder} don't fit {cls.__name__}: "
+            + "; ".join(
+                [f"missing {k}" for k in absent[:3]] + [f"{k} is {held[k]}, wanted {wanted[k]}" for k in unlike[:3]]
+            )
+            + "."
+        )
+
+
+def stored_type(folder: Path) -> torch.dtype:
+    """The number type most of a component's weights are stored in."""
+    names: dict[str, int] = {}
+    for path in weight_files(folder):
+        for kind, shape in read_header(path).values():
+            names[kind] = names.get(kind, 0) + max(1, *shape, 1)
+    stored = max(names, key=lambda k: names[k], default="F32")
+    known: Mapping[str, torch.dtype] = {"F16": torch.float16, "BF16": torch.bfloat16}
+    return known.get(stored, torch.float32)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and no deprecation notes of the libraries while loading; their settings are as before afterwards."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    level = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
+    bar = transformers_logging.is_progress_bar_enabled()
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        diffusers_logging.set_verbosity(level[0])
+        transformers_logging.set_verbosity(level[1])
+        if bar:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,244 @@
+"""The one place where weights live: loads variants, shares what they have in common, lets go of what is not needed.
+
+The device holds one transformer. The next one is loaded (or, where memory is short, verified by names and shapes) before
+the last is let go, so that a broken variant leaves a working one behind. Components are shared by content: two variants
+with the same autoencoder hold one. This module knows no stage and no store.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..context import Numerics
+from ..errors import Problem, RequestError, did_you_mean
+from . import autoencoder
+from .acestep import AceStepModel, AceStepParts
+from .adapters import AdapterChoice, adapter_fingerprint, lay_on, take_off
+from .base import Counters, ModelInfo, VariantInfo
+from .files import component_fingerprint, stored_bytes
+from .loading import load_component, verify_weights
+from .memory import TensorMemory, free_bytes, is_out_of_memory, torch_type
+from .resolve import LocatedModel, VariantFiles
+from .variants import ACESTEP
+
+__all__ = ["Pool", "adapter_fingerprint", "is_out_of_memory"]
+
+
+class PoolOptions(Protocol):
+    """What a pool may be told beyond the numerics (a run's options have these)."""
+
+    @property
+    def cpu_offload(self) -> bool: ...
+    @property
+    def device_budget_gb(self) -> float | None: ...
+
+
+class Pool:
+    """Loaded weights of one model, one variant at a time on the device.
+
+    `options.device_budget_gb` bounds the transformers kept in memory (default: half of what is free when the pool is
+    made); `options.cpu_offload` keeps weights on the CPU and moves them leaf by leaf (diffusers' group offloading).
+    After `close` nothing is held; asking again loads again.
+    """
+
+    def __init__(
+        self, info: ModelInfo, numerics: Numerics, counters: Counters, *, options: PoolOptions | None = None
+    ) -> None:
+        if not isinstance(info, LocatedModel):
+            raise TypeError("a pool needs a model from describe_model, which knows where its files are")
+        self._info, self._numerics, self._counters = info, numerics, counters
+        self._device, self._dtype = torch.device(numerics.device), torch_type(numerics.dtype)
+        self._offload = bool(options and options.cpu_offload) and self._device.type != "cpu"
+        asked = options.device_budget_gb if options else None
+        self._budget = int(asked * 2**30) if asked else free_bytes("cpu") // 2
+        self._shared: dict[str, Any] = {}         # component fingerprint -> module, on the device
+        self._transformers: dict[str, Any] = {}   # fingerprint -> module; all but the active one on the CPU
+        self._active: tuple[str, str] | None = None  # (variant, transformer fingerprint)
+        self._model: Any = None
+        self._laid_on: tuple[AdapterChoice, ...] = ()
+        self._remembered = TensorMemory()
+
+    # ---- what a run asks for ----------------------------------------------------------------------------------------
+
+    def model(self, variant: str, adapters: Sequence[AdapterChoice] = ()) -> Any:
+        """The variant's weights on the device, under these LoRAs (path, scale) and no others.
+
+        The model given out before is retired when the variant or the adapters change. Raises RequestError for an unknown
+        variant or an unfit LoRA, RunError when weights can't be loaded; the variant held before stays usable then.
+        """
+        if variant not in self._info.variants:
+            known = ", ".join(self._info.variants)
+            raise RequestError(
+                Problem(f"model '{self._info.name}' has no variant '{variant}'.{did_you_mean(variant, self._info.variants)}", f"use one of {known}.", key="variant")
+            )
+        wanted = tuple((Path(path), float(scale)) for path, scale in adapters)
+        with torch.inference_mode(False), torch.no_grad():  # weights stay ordinary tensors, whoever asks for them
+            if self._active is None or self._active[0] != variant:
+                self._change_to(variant)
+            if wanted != self._laid_on:
+                self._lay(wanted)
+        return self._model
+
+    @property
+    def codec_info(self) -> VariantInfo:
+        """The variant whose autoencoder `encode` and `decode` use: the active one, else one that is known, else the default."""
+        if self._active is not None:
+            return self._info.variants[self._active[0]]
+        known = self._info.variants.looked_at()
+        return self._info.variants[known[0]] if known else self._info.variant(None)
+
+    @property
+    def rate_hz(self) -> int:
+        return self.codec_info.rate_hz
+
+    @property
+    def channels(self) -> int:
+        return self.codec_info.channels
+
+    @property
+    def frame_rate_hz(self) -> float:
+        return self.codec_info.frame_rate_hz
+
+    def encode(self, samples: Tensor) -> Tensor:
+        """Audio `[B, C, T]` at `rate_hz` -> latent means `[B, frames, D]`, float32 on the CPU. Not counted here."""
+        return autoencoder.encode(self._autoencoder(), samples, self._numerics.tile_frames)
+
+    def decode(self, frames: Tensor) -> Tensor:
+        """Latents `[B, N, D]` -> audio `[B, C, N · hop]`, float32 on the CPU. Not counted here."""
+        return autoencoder.decode(self._autoencoder(), frames, self._numerics.tile_frames)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._retire()
+        self._shared.clear()
+        self._transformers.clear()
+        self._remembered.clear()
+        self._active, self._laid_on = None, ()
+        self._collect()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- changing variants ------------------------------------------------------------------------------------------
+
+    def _change_to(self, variant: str) -> None:
+        files = self._info.files(variant)
+        fingerprint = component_fingerprint("transformer", files.parts["transformer"])
+        swaps = self._active is not None and self._active[1] != fingerprint
+        before = self._active
+        if self._laid_on:
+            self._lay(())
+        transformer = self._transformers.get(fingerprint)
+        if transformer is None and before is not None and self._too_much(files):
+            verify_weights(files.family, "transformer", files.parts["transformer"])
+            self._let_go(keep="")
+            before = None
+        shared = {n: self._component(files, n) for n in files.parts if n not in ("transformer", "scheduler")}
+        if transformer is None:
+            transformer = load_component(files.family, "transformer", files.parts["transformer"], self._dtype)
+        if swaps:
+            self._counters.add("model_swaps")
+        self._retire()
+        if before is not None and before[1] != fingerprint and self._device.type != "cpu" and not self._offload:
+            self._transformers[before[1]].to("cpu")
+        self._transformers[fingerprint] = self._placed(transformer, fingerprint, self._dtype)
+        self._active, self._laid_on = (variant, fingerprint), ()
+        self._keep_to_budget(fingerprint)
+        self._model = self._built(files, transformer, fingerprint, shared)
+
+    def _built(self, files: VariantFiles, transformer: Any, fingerprint: str, shared: Mapping[str, Any]) -> Any:
+        info = self._info.variants[files.variant]
+        ids = {name: component_fingerprint(name, files.parts[name]) for name in shared} | {"transformer": fingerprint}
+        if files.family != ACESTEP:
+            raise NotImplementedError
+        parts = AceStepParts(
+            transformer=transformer,
+            vae=shared["vae"],
+            text_encoder=shared["text_encoder"],
+            tokenizer=shared["tokenizer"],
+            condition_encoder=shared["condition_encoder"],
+            audio_tokenizer=shared.get("audio_tokenizer"),
+            audio_token_detokenizer=shared.get("audio_token_detokenizer"),
+            ids=ids,
+            device=self._device,
+            dtype=self._dtype,
+        )
+        return AceStepModel(info, parts, self._counters, self._remembered, self._numerics.tile_frames)
+
+    def _component(self, files: VariantFiles, name: str) -> Any:
+        fingerprint = component_fingerprint(name, files.parts[name])
+        if fingerprint not in self._shared:
+            dtype = torch.float32 if name == "vae" else self._dtype  # audio is made in full precision
+            loaded = load_component(files.family, name, files.parts[name], dtype)
+            self._shared[fingerprint] = self._placed(loaded, fingerprint, dtype)
+        return self._shared[fingerprint]
+
+    def _autoencoder(self) -> Any:
+        files = self._info.files(self.codec_info.variant)
+        with torch.inference_mode(False), torch.no_grad():
+            return self._component(files, "vae")
+
+    def _placed(self, module: Any, fingerprint: str, dtype: torch.dtype) -> Any:
+        if not isinstance(module, torch.nn.Module) or self._device.type == "cpu":
+            return module
+        if self._offload and getattr(module, "_supports_group_offloading", True):
+            if fingerprint not in self._transformers:
+                from diffusers.hooks import apply_group_offloading
+
+                apply_group_offloading(module, self._device, torch.device("cpu"), offload_type="leaf_level")
+            return module
+        return module.to(self._device)
+
+    # ---- memory -----------------------------------------------------------------------------------------------------
+
+    def _too_much(self, files: VariantFiles) -> bool:
+        size = torch.empty((), dtype=self._dtype).element_size()
+        coming = stored_bytes(files.parts["transformer"]) * size // 4
+        return coming + sum(map(_size, self._transformers.values())) > self._budget
+
+    def _keep_to_budget(self, active: str) -> None:
+        while len(self._transformers) > 1 and sum(map(_size, self._transformers.values())) > self._budget:
+            oldest = next(f for f in self._transformers if f != active)
+            del self._transformers[oldest]
+        self._collect()
+
+    def _let_go(self, keep: str) -> None:
+        self._retire()
+        self._transformers = {f: t for f, t in self._transformers.items() if f == keep}
+        self._active = None
+        self._collect()
+
+    def _retire(self) -> None:
+        if self._model is not None:
+            self._model.retire()
+            self._model = None
+
+    def _collect(self) -> None:
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    # ---- adapters ---------------------------------------------------------------------------------------------------
+
+    def _lay(self, wanted: tuple[AdapterChoice, ...]) -> None:
+        assert self._active is not None
+        transformer = self._transformers[self._active[1]]
+        take_off(transformer)
+        self._laid_on = ()
+        if wanted:
+            lay_on(transformer, wanted)
+            transformer.to(dtype=self._dtype, device=None if self._offload else self._device)
+            self._laid_on = wanted
+
+
+def _size(module: torch.nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in (*module.parameters(), *module.buffers()))

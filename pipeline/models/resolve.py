@@ -1,0 +1,325 @@
+"""From a model's name to its folders and facts: `describe_model`. Reads configuration files and hashes; loads no weight.
+
+A name is ``segue-mini`` (shipped), a folder with a ``segue.json``, a folder in the official diffusers layout, a folder of
+such folders (its variants), ``acestep-v15`` and its kin, or a hub id. Names that are not paths are looked for in each
+folder of ``$SEGUE_MODELS``, then in the local Hugging Face cache, then on the hub unless offline. This module knows no
+tensor and no stage; what it finds, `Pool` loads.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from ..errors import Problem, RequestError, did_you_mean
+from .adapters import adapter_fingerprint
+from .base import ModelInfo, Training, VariantInfo
+from .files import check_component, combined_fingerprint, component_config, missing, read_json
+from .variants import (
+    ACESTEP,
+    ACESTEP_OPTIONAL,
+    ACESTEP_PARTS,
+    PIPELINE_FAMILY,
+    STABLE_AUDIO_PARTS,
+    acestep_info,
+    acestep_kind,
+    default_variants,
+    stable_audio_info,
+)
+
+__all__ = ["LocatedModel", "VariantFiles", "Variants", "adapter_fingerprint", "describe_model", "known_names"]
+
+EMBEDDED = "segue-mini"
+MANIFEST = "segue.json"
+_EMBEDDED_FOLDER = Path(__file__).parent / "weights" / EMBEDDED
+_SHORT = re.compile(r"^acestep-v15(?:-(?P<xl>xl-)?(?P<kind>base|sft|turbo))?$")
+_SHORT_NAMES = (
+    "acestep-v15", "acestep-v15-base", "acestep-v15-sft", "acestep-v15-turbo",
+    "acestep-v15-xl-base", "acestep-v15-xl-sft", "acestep-v15-xl-turbo",
+)  # fmt: skip
+_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_PREFERRED = ("turbo", "sft", "base")
+
+
+@dataclass(frozen=True)
+class VariantFiles:
+    """Where a variant's components lie, by component name, and what is known of it before any hash."""
+
+    variant: str
+    family: str
+    kind: str
+    parts: Mapping[str, Path]
+    training: Training = "trained"
+
+    def check(self) -> None:
+        """Raise RequestError for the first component that is missing, pickled or damaged."""
+        for name, folder in self.parts.items():
+            check_component(name, folder)
+
+    def info(self, model: str) -> VariantInfo:
+        """The variant's facts; hashes its files (remembered)."""
+        self.check()
+        configs = {n: component_config(f) for n, f in self.parts.items() if n != "tokenizer" or _has_config(f)}
+        configs.setdefault("tokenizer", {})
+        fingerprint = combined_fingerprint(self.parts)
+        codec = combined_fingerprint({"vae": self.parts["vae"]})
+        if self.family == ACESTEP:
+            return acestep_info(model, self.variant, self.kind, configs, fingerprint, codec, self.training)
+        return stable_audio_info(model, self.variant, configs, fingerprint, codec, self.training)
+
+
+class Variants(Mapping[str, VariantInfo]):
+    """Variants by name; a variant's files are found, checked and hashed when it is first looked at, and once."""
+
+    def __init__(self, sources: Mapping[str, Callable[[], tuple[VariantFiles, VariantInfo]]]) -> None:
+        self._sources = dict(sources)
+        self._found: dict[str, tuple[VariantFiles, VariantInfo]] = {}
+
+    def _get(self, name: str) -> tuple[VariantFiles, VariantInfo]:
+        if name not in self._found:
+            self._found[name] = self._sources[name]()
+        return self._found[name]
+
+    def __getitem__(self, name: str) -> VariantInfo:
+        return self._get(name)[1]
+
+    def files(self, name: str) -> VariantFiles:
+        """Where the variant's components lie. Raises KeyError for an unknown one."""
+        return self._get(name)[0]
+
+    def looked_at(self) -> tuple[str, ...]:
+        """Names of the variants whose files are already found."""
+        return tuple(self._found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._sources
+
+
+@dataclass(frozen=True)
+class LocatedModel(ModelInfo):
+    """A `ModelInfo` whose weights lie in known folders."""
+
+    variants: Variants = field(default_factory=lambda: Variants({}))
+    note: str = ""
+
+    def files(self, variant: str) -> VariantFiles:
+        return self.variants.files(variant)
+
+
+def describe_model(name: str, *, base: Path | None = None, offline: bool = False) -> LocatedModel:
+    """What a model name means. `base` is the folder that relative paths start from (the preset's); default: here.
+
+    Raises RequestError: nothing of that name (with every place that was looked at), a part missing, pickled weights,
+    a damaged file. The hub is asked only when the name is nowhere local and neither `offline` nor $HF_HUB_OFFLINE is set.
+    """
+    offline = offline or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    if name == EMBEDDED:
+        return _from_folder(name, _EMBEDDED_FOLDER)
+    as_path = Path(name).expanduser()
+    local = as_path if as_path.is_absolute() else (base or Path.cwd()) / as_path
+    if local.is_dir() and (as_path.is_absolute() or not _SHORT.match(name)):
+        return _from_folder(name, local)
+    if as_path.is_absolute() or name.startswith((".", "~")):
+        raise RequestError(_nothing(name, [f"the folder {local}"]))
+    short = _SHORT.match(name)
+    if short and short["kind"] is None:
+        return _several(name, offline)
+    return _from_folder(name, _locate(name, local, offline))
+
+
+def known_names() -> tuple[str, ...]:
+    """Names that can be written without a path: the shipped model and the official ones."""
+    return (EMBEDDED, *_SHORT_NAMES)
+
+
+def official_repository(short: str) -> str:
+    """The hub id of an official diffusers repository, from its short name."""
+    return f"ACE-Step/{short}-diffusers"
+
+
+def _several(name: str, offline: bool) -> LocatedModel:
+    """`acestep-v15`: one variant a repository, each found when it is first asked for."""
+    folder = next((root / name for root in _model_roots() if (root / name).is_dir()), None)
+    if folder is not None:
+        return _from_folder(name, folder)
+    kinds = {kind: kind for kind in _PREFERRED}
+    if offline:
+        found = {kind: _find_local(f"{name}-{kind}")[0] for kind in kinds}
+        kinds = {kind: kind for kind in kinds if found[kind] is not None}
+        if not kinds:
+            raise RequestError(_nothing(name, [p for k in _PREFERRED for p in _find_local(f"{name}-{k}")[1]], offline=True))
+
+    def source(kind: str) -> Callable[[], tuple[VariantFiles, VariantInfo]]:
+        def find() -> tuple[VariantFiles, VariantInfo]:
+            short = f"{name}-{kind}"
+            files = _official(_locate(short, Path(short), offline), variant=kind)
+            return files, files.info(name)
+
+        return find
+
+    return LocatedModel(name, ACESTEP, Variants({k: source(k) for k in kinds}), default_variants(kinds))
+
+
+def _locate(name: str, local: Path, offline: bool) -> Path:
+    """The folder of a short name or hub id: $SEGUE_MODELS, the local hub cache, the hub."""
+    found, looked = _find_local(name)
+    if found is not None:
+        return found
+    looked.insert(0, f"the folder {local}")
+    repository = official_repository(name) if _SHORT.match(name) else name
+    if not _HUB_ID.match(repository):
+        raise RequestError(_nothing(name, looked))
+    if offline:
+        raise RequestError(_nothing(name, looked, offline=True))
+    return _download(name, repository, looked)
+
+
+def _find_local(name: str) -> tuple[Path | None, list[str]]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repository = official_repository(name) if _SHORT.match(name) else name
+    looked: list[str] = []
+    for root in _model_roots():
+        for candidate in dict.fromkeys((root / name, root / repository, root / repository.split("/")[-1])):
+            looked.append(str(candidate))
+            if candidate.is_dir():
+                return candidate, looked
+    if _HUB_ID.match(repository):
+        looked.append(f"the local Hugging Face cache ({repository})")
+        try:
+            found = snapshot_download(repository, allow_patterns=_HUB_FILES, local_files_only=True)
+            return Path(found), looked
+        except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, FileNotFoundError):
+            return None, looked
+    return None, looked
+
+
+def _download(name: str, repository: str, looked: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    looked.append(f"the hub ({repository})")
+    try:
+        return Path(snapshot_download(repository, allow_patterns=_HUB_FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()
+        problem = _nothing(name, looked)
+        raise RequestError(Problem(f"{problem.cause} The hub said: {reason[0] if reason else type(error).__name__}", problem.fix)) from None
+
+
+def _model_roots() -> list[Path]:
+    return [Path(p).expanduser() for p in os.environ.get("SEGUE_MODELS", "").split(os.pathsep) if p]
+
+
+def _nothing(name: str, looked: list[str], offline: bool = False) -> Problem:
+    where = "; ".join(looked) or "no place (set SEGUE_MODELS to folders that hold models)"
+    hub = " The hub was not asked, as this runs offline." if offline else ""
+    return Problem(
+        f"no model '{name}'. Looked for: {where}.{hub}{did_you_mean(name, known_names())}",
+        f"name a model folder, a hub id such as owner/name, or one of {', '.join(known_names())}.",
+    )
+
+
+def _from_folder(name: str, folder: Path) -> LocatedModel:
+    note = ""
+    if (folder / MANIFEST).is_file():
+        variants, note = _manifest(folder)
+    elif (folder / "model_index.json").is_file():
+        variants = [_official(folder)]
+    else:
+        inner = sorted(p.parent for p in folder.glob("*/model_index.json"))
+        if not inner:
+            raise RequestError(
+                Problem(
+                    f"{folder} is no model folder: it holds neither {MANIFEST} nor model_index.json, nor folders that do.",
+                    "name a folder saved by diffusers' save_pretrained or by 'segue models export'.",
+                )
+            )
+        variants = [_official(p) for p in inner]
+        kinds = [v.variant for v in variants]
+        if len(set(kinds)) < len(kinds):
+            variants = [_official(p, variant=p.name) for p in inner]
+    for files in variants:
+        files.check()
+    families = {v.family for v in variants}
+    if len(families) > 1:
+        raise RequestError(Problem(f"{folder} mixes the families {', '.join(sorted(families))}.", "keep one family a folder."))
+    by_name = {v.variant: (lambda v=v: (v, v.info(name))) for v in variants}
+    return LocatedModel(
+        name, families.pop(), Variants(by_name), default_variants({v.variant: v.kind for v in variants}), note=note
+    )
+
+
+def _manifest(folder: Path) -> tuple[list[VariantFiles], str]:
+    """The variants of a ``segue.json``: folders are relative to it and may be shared between variants."""
+    path = folder / MANIFEST
+    data = read_json(path)
+    training = data.get("training", "trained")
+    if training not in get_args(Training) or data.get("family") != ACESTEP or not isinstance(data.get("variants"), dict):
+        raise RequestError(
+            Problem(
+                f"{path} is no model manifest: it needs family '{ACESTEP}', training one of {', '.join(get_args(Training))}, "
+                "and variants with a folder for each part.",
+                "compare it with the segue.json of the shipped segue-mini.",
+            )
+        )
+    found = []
+    for variant, parts in data["variants"].items():
+        absent = [p for p in ACESTEP_PARTS if p not in parts and p not in ACESTEP_OPTIONAL]
+        if absent:
+            raise RequestError(
+                Problem(f"{path}: variant '{variant}' names no {', '.join(absent)}.", "name a folder for each part.")
+            )
+        folders = {p: _inside(folder, str(parts[p]), path) for p in ACESTEP_PARTS if p in parts}
+        kind = acestep_kind(component_config(folders["transformer"]), hint=variant)
+        found.append(VariantFiles(variant, ACESTEP, kind, folders, training))
+    return found, str(data.get("note", ""))
+
+
+def _inside(root: Path, relative: str, manifest: Path) -> Path:
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise RequestError(Problem(f"{manifest} points outside its folder: '{relative}'.", "keep the parts beside it."))
+    return path
+
+
+def _official(folder: Path, variant: str | None = None) -> VariantFiles:
+    """A folder in the layout of diffusers' `save_pretrained`."""
+    index = read_json(folder / "model_index.json")
+    family = PIPELINE_FAMILY.get(str(index.get("_class_name")))
+    if family is None:
+        raise RequestError(
+            Problem(
+                f"{folder / 'model_index.json'} is for {index.get('_class_name')}; Segue runs {', '.join(PIPELINE_FAMILY)}.",
+                "name a model of one of these families.",
+            )
+        )
+    wanted = ACESTEP_PARTS if family == ACESTEP else STABLE_AUDIO_PARTS
+    optional = ACESTEP_OPTIONAL if family == ACESTEP else ()
+    parts: dict[str, Path] = {}
+    for part in wanted:
+        entry: Any = index.get(part)
+        if isinstance(entry, list) and entry and entry[0] is not None:
+            parts[part] = folder / part
+        elif part not in optional:
+            raise RequestError(missing(folder / part))
+    kind = "base"
+    if family == ACESTEP:
+        kind = acestep_kind(component_config(parts["transformer"]), hint=folder.name)
+    return VariantFiles(variant or kind, family, kind, parts)
+
+
+def _has_config(folder: Path) -> bool:
+    return (folder / "tokenizer_config.json").is_file()
