@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
+from ..scoring.preferences import pairs_best_worst
 from .audio_file import read_audio
 from .catalog import Catalog, RunRecord, StageRecord
-from .errors import Cancelled, Problem, RequestError, RunError, SegueError
+from .errors import Cancelled, Problem, RequestError, SegueError
 from .events import CancelToken, FileWritten, Listener, RunDone, RunStarted
 from .keys import audio_key
 from .models.pool import Pool
@@ -194,7 +195,6 @@ class _Execution:
             run.files = (*self.files, *written)
             log = [session.out / name for name in ("groups.jsonl", "pairs.jsonl")]
             run.files += tuple(path for path in log if path.exists())
-        session.keep_for_reading()
         return run
 
     def _input(self, session: Session, name: str) -> Take:
@@ -223,18 +223,22 @@ class _Execution:
             self._log_groups(session, name, takes)
 
     def _log_groups(self, session: Session, name: str, takes: tuple[Take, ...]) -> None:
-        groups = groups_of(session, name, takes, self.audio_paths)
+        groups = groups_of(
+            name, takes, facts=session.pipeline.stages[name].key_facts(), audio_paths=self.audio_paths, run_id=self.record.id,
+            folder=session.out,
+        )
         if session.out is None:
-            self.pairs += sum(len(PreferenceLog.pairs_of(group)) for group in groups)
+            self.pairs += sum(len(pairs_best_worst(group)) for group in groups)
             return
-        with PreferenceLog(session.out) as log:
-            for group in groups:
-                log.append(group)
-            self.pairs = log.write_pairs()
+        log = PreferenceLog(session.out, on_warning=session.warn)
+        for group in groups:
+            log.append(group)
+        self.pairs = log.write_pairs()
 
 
 def _training(prepared: Prepared) -> str | None:
     if prepared.model is None:
         return None
-    states = {info.training for info in prepared.model.variants.values()}
+    used = [prepared.graph.info(name) for name in prepared.graph.order]
+    states = {info.training for info in used if info is not None}
     return next((s for s in ("untrained", "preliminary") if s in states), "trained")

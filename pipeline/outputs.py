@@ -13,7 +13,7 @@ from typing import Any
 
 from .atomic import write_text
 from .audio_file import Written, write_audio
-from .errors import Problem, RequestError, RunError
+from .errors import Problem, RequestError
 from .take import Take
 
 
@@ -37,12 +37,7 @@ def audio_name(take: Take) -> str:
 
 def write_take(take: Take, folder: Path, tags: dict[str, str]) -> Written:
     """One take as FLAC; raises `RunError` naming the file when the disk refuses."""
-    path = folder / "audio" / audio_name(take)
-    try:
-        return write_audio(path, take.audio, tags=tags)
-    except OSError as error:
-        raise RunError(f"{path} could not be written: {error.strerror or error}. What was made is kept in the store; free space "
-                       "or give another --out, and run again") from error
+    return write_audio(folder / "audio" / audio_name(take), take.audio, tags=tags)
 
 
 def write_document(folder: Path, document: dict[str, Any], preset_yaml: str, takes: Sequence[Take]) -> list[Path]:
@@ -51,10 +46,7 @@ def write_document(folder: Path, document: dict[str, Any], preset_yaml: str, tak
     paths = [folder / "preset.yaml", folder / "report.json", folder / "run.json"]
     texts = [preset_yaml, _json(reports), _json(document)]
     for path, text in zip(paths, texts, strict=True):
-        try:
-            write_text(path, text)
-        except OSError as error:
-            raise RunError(f"{path} could not be written: {error.strerror or error}") from error
+        write_text(path, text, f"the run's {path.stem}")
     return paths
 
 

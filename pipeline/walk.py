@@ -144,6 +144,8 @@ class StageRunner:
             report = result.report
             reports[self.name] = result.report
         step: dict[str, Any] = {"stage": self.name, "type": self.stage.type, "seed": job.seed, **result.facts}
+        if isinstance(self.stage, DiffusionStage):
+            step["weights"] = self._fingerprint()
         if len(job.sources) > 1:
             step["sources"] = {key: take.key for key, take in job.sources.items()}
         stages = self.session.pipeline.stages

@@ -101,7 +101,9 @@ def _initial(plans: Sequence[Plan], jobs: Sequence[Job], ctx: Context, dim: int,
             rows.append(plan.start)
             continue
         noise = ctx.noise(job.seed, "initial", 0, (plan.frames, dim))
-        rows.append(noise if plan.start is None else renoise(plan.start, noise, t))
+        # A schedule that begins below 1 (Karras, custom) begins at its own level, here with silence's mean for data.
+        clean = torch.zeros_like(noise) if plan.start is None else plan.start
+        rows.append(renoise(clean, noise, t))
     return torch.stack(rows)
 
 
@@ -149,12 +151,15 @@ def _result(
         "training": info.training,
         "t_start": ts[0],
         "timesteps": list(ts),
+        "steps": stage.steps,
+        "shift": stage.shift,
+        "schedule": stage.schedule,
         "solver": stage.solver,
         "guidance": stage.guidance.model_dump(mode="json"),
         "instruction": plan.segments[0][0].instruction,
     }
     if stage.trace:
-        facts["trace"] = [step.as_dict() for step in trajectory.trace]
+        facts["trace"] = [{**vars(step), "norm": step.norm[row]} for step in trajectory.trace]
     latent = Latent(
         trajectory.x[row].float().cpu().contiguous(), info.frame_rate_hz, info.codec, t=trajectory.t, samples=plan.samples
     )

@@ -8,7 +8,7 @@ variant whose tasks include `super_resolve`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -20,7 +20,7 @@ from ..pipeline.diffusion.projections import LowBandProjection
 from ..pipeline.models.base import ConditionRequest, VariantInfo
 from ..pipeline.spec import DiffusionStage, Name, Unit
 from ..pipeline.take import Audio
-from ..scoring.spectrum import rolloff_hz
+from ..scoring.spectra import Spectra, rolloff_hz
 from .bands import low_pass, replace_low_band
 from .denoise import Plan, denoise
 from .generate import timbre_of
@@ -59,7 +59,7 @@ class SuperResolve(DiffusionStage):
 
     def _cutoff(self, samples: torch.Tensor, info: VariantInfo) -> float:
         nyquist = info.rate_hz / 2
-        measured = self.cutoff_hz if self.cutoff_hz is not None else rolloff_hz(samples, info.rate_hz)
+        measured = self.cutoff_hz if self.cutoff_hz is not None else rolloff_hz(Spectra.of(samples, info.rate_hz))
         return float(min(nyquist, measured if measured else nyquist))
 
     def _plan(self, job: Job, cutoff: float, ctx: Context, info: VariantInfo) -> Plan:
@@ -82,11 +82,9 @@ class SuperResolve(DiffusionStage):
         def band(x: torch.Tensor) -> torch.Tensor:
             return torch.stack([low_pass(row, cutoff, info.rate_hz) for row, cutoff in zip(x, cutoffs, strict=True)])
 
-        def on_cpu(f: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-            return lambda x: f(x.float().cpu()).to(device) if f is model.encode else f(x).float().cpu()
-
         return LowBandProjection(
-            on_cpu(model.decode), on_cpu(model.encode), band, reference, every=self.consistency_every
+            lambda x: model.decode(x.float().cpu()), lambda a: model.encode(a.float().cpu()).to(device), band, reference,
+            every=self.consistency_every,
         )
 
     def _finish(self, result: Result, given: torch.Tensor, cutoff: float, ctx: Context, info: VariantInfo) -> Result:
