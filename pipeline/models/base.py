@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import torch
-
-from ..diffusion.denoiser import Condition, Denoiser
 from ..spec import Prompt
+
+if TYPE_CHECKING:  # annotations only: checking a preset must not cost the import of torch
+    import torch
+
+    from ..diffusion.denoiser import Condition, Denoiser
 
 Training = Literal["untrained", "preliminary", "trained"]
 

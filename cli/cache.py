@@ -1,0 +1,126 @@
+"""`segue cache`: what the store holds, whether it is whole, and making room in it."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ..pipeline.errors import Problem, RequestError
+from . import output
+from .frame import quiet_stdout
+from .options import Json
+
+app = typer.Typer(help="The store of finished takes: list, verify, make room.", invoke_without_command=True)
+
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kMGT]?)B?$")
+_POWER = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+@app.callback()
+def cache(ctx: typer.Context) -> None:
+    """The store of finished takes: list, verify, make room."""
+    if ctx.invoked_subcommand is None:
+        list_()
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List the entries, the most recently used first."""
+    with quiet_stdout():
+        from ..pipeline.store import Store
+
+        store = Store(on_warning=output.warn)
+        entries = store.list()
+    total = sum(e.bytes for e in entries)
+    if as_json:
+        output.emit_json({"folder": str(store.root), "bytes": total, "entries": [asdict(e) for e in entries]})
+        return
+    now = time.time()
+    rows = [
+        (e.key[:12], output.size(e.bytes), ", ".join(e.views) or None, f"{output.seconds(now - e.used)} ago")
+        for e in entries
+    ]
+    output.stdout().print(output.table(("key", "size", "views", "used"), rows, right=("size",)))
+    output.say(f"{len(entries)} entries, {output.size(total)} in {store.root}")
+
+
+@app.command()
+def verify(as_json: Json = False) -> None:
+    """Read every entry and prove it whole. Damaged ones are moved aside and named: exit code 1."""
+    with quiet_stdout():
+        from ..pipeline.store import Store
+
+        store = Store(on_warning=lambda text: None)  # every damaged entry is named below
+        report = store.verify(mend=True)
+    if as_json:
+        output.emit_json(
+            {
+                "folder": str(store.root),
+                "whole": report.whole,
+                "entries": report.entries,
+                "bytes": report.bytes,
+                "damaged": [asdict(d) for d in report.damaged],
+                "leftovers": [str(p) for p in report.leftovers],
+            }
+        )
+    else:
+        for damage in report.damaged:
+            output.error(
+                f"{damage.key[:12]}: {damage.reason}; moved to {store.root / 'quarantine'}, "
+                "will be made again when needed"
+            )
+        leftovers = (
+            f"; {len(report.leftovers)} files of writers that died (segue cache gc removes them)"
+            if report.leftovers
+            else ""
+        )
+        output.say(f"{report.entries} entries whole, {output.size(report.bytes)} in {store.root}{leftovers}")
+    if not report.whole:
+        raise typer.Exit(1)
+
+
+@app.command()
+def gc(
+    max_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Remove the longest unused entries until the rest fits, e.g. 5GB."),
+    ] = None,
+    older_than: Annotated[
+        float | None, typer.Option(metavar="DAYS", min=0, help="Remove entries unused for so many days.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make room: what dead writers left, and what the options name. Runs not yet done keep theirs."""
+    limit = None if max_size is None else parse_size(max_size)
+    with quiet_stdout():
+        from ..pipeline.catalog import Catalog
+        from ..pipeline.store import Store
+
+        store = Store(on_warning=output.warn)
+        with Catalog() as catalog:
+            keep = catalog.live_keys()
+        age = None if older_than is None else older_than * 86_400
+        report = store.gc(max_bytes=limit, older_than_s=age, keep=keep)
+    if as_json:
+        output.emit_json({"folder": str(store.root), **asdict(report)})
+        return
+    output.say(
+        f"removed {len(report.removed)} entries, freed {output.size(report.freed_bytes)}; "
+        f"{report.entries} entries, {output.size(report.bytes)} are left in {store.root}"
+    )
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``500MB``, ``5 GB``, ``1.5T`` or a plain number; powers of 1000. Raises RequestError."""
+    match = _SIZE.match(text.strip())
+    if match is None:
+        raise RequestError(
+            Problem(
+                f"'{text}' is no size", "write a number with kB, MB, GB or TB, e.g. 5GB", key="--max-size"
+            )
+        )
+    return int(float(match[1]) * _POWER[match[2]])
