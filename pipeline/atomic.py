@@ -51,8 +51,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_temp(folder: Path, data: bytes, durable: bool = True) -> Path:
-    """Write `data` to a new temp file in `folder` (made when missing) and give its path. Raises OSError, and then leaves
-    nothing behind."""
+    """Write `data` to a new temp file in `folder` (made when missing) and give its path. Raises OSError, and
+    then leaves nothing behind."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".tmp-{_HOST}-{os.getpid()}-{secrets.token_hex(8)}"
     try:
@@ -68,8 +68,8 @@ def write_temp(folder: Path, data: bytes, durable: bool = True) -> Path:
 
 
 def write_atomic(path: Path, data: bytes, what: str, durable: bool = True) -> None:
-    """Replace `path` by `data` in one step: readers see the old file or the new one, never a part. Raises `RunError`
-    naming `what` and the place."""
+    """Replace `path` by `data` in one step: readers see the old file or the new one, never a part. Raises
+    `RunError` naming `what` and the place."""
     try:
         temp = write_temp(path.parent, data, durable)
         try:
@@ -110,8 +110,8 @@ def is_stale_temp(path: Path) -> bool:
 
 
 def process_mark(pid: int) -> str:
-    """A process on this machine, told apart from a later one of the same number: ``host:pid:start time`` (the start
-    time in clock ticks since boot, `proc(5)` field 22; empty where there is no /proc)."""
+    """A process on this machine, told apart from a later one of the same number: ``host:pid:start time`` (the
+    start time in clock ticks since boot, `proc(5)` field 22; empty where there is no /proc)."""
     try:
         started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
@@ -120,8 +120,8 @@ def process_mark(pid: int) -> str:
 
 
 def process_alive(mark: str) -> bool:
-    """Whether the process of that mark still runs. One of another machine counts as gone: it can't be looked at, and
-    what lies in these folders is shared on one machine."""
+    """Whether the process of that mark still runs. One of another machine counts as gone: it can't be looked
+    at, and what lies in these folders is shared on one machine."""
     host, pid, _ = mark.split(":")
     return host == _HOST and pid_alive(int(pid)) and process_mark(int(pid)) == mark
 
@@ -139,8 +139,8 @@ def pid_alive(pid: int) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the exclusive lock file `path` (made when missing, with its folder); waits for whoever has it. The system
-    gives it back when the process dies. Raises OSError."""
+    """Hold the exclusive lock file `path` (made when missing, with its folder); waits for whoever has it. The
+    system gives it back when the process dies. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:

@@ -1,6 +1,7 @@
 """The catalog: what was run, with which takes, how long it took. SQLite, shared by processes.
 
-It remembers and answers; samples are in the store, found by the keys written here. Knows no stage type and no model.
+It remembers and answers; samples are in the store, found by the keys written here. Knows no stage type and no
+model.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def _now() -> str:
 class Catalog:
     """The catalog at `path` (left out: ``$SEGUE_HOME/catalog.sqlite3``), made when missing.
 
-    Every method may raise `RunError`: damaged file, full disk, read-only folder. Threads may share one catalog.
+    Every method may raise `RunError`: damaged file, full disk, read-only folder. Threads may share one
+    catalog.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
@@ -146,7 +148,8 @@ class Catalog:
     def begin_run(
         self, preset: str, yaml: str, seed: int, numerics: Numerics, options: Mapping[str, Any] | None = None
     ) -> RunRecord:
-        """Note a new run as running in this process; its id is readable and sorts by time (``20261120-231502-4f2a``)."""
+        """Note a new run as running in this process; its id is readable and sorts by time
+        (``20261120-231502-4f2a``)."""
         created = _now()
         stamp = created[:19].replace("-", "").replace(":", "").replace("T", "-")
         row = (preset, yaml, seed, json.dumps(numerics_facts(numerics)), json.dumps(dict(options or {})), created,
@@ -171,7 +174,8 @@ class Catalog:
                 self.run(run_id)  # raises: there is no such run
 
     def reopen_run(self, run_id: str) -> RunRecord:
-        """Note that this process goes on with an unfinished run. Raises RequestError while another one works on it."""
+        """Note that this process goes on with an unfinished run. Raises RequestError while another one works
+        on it."""
         with self._writing() as db:
             run = self.run(run_id)
             if run.alive and run.process != process_mark(os.getpid()):
@@ -196,7 +200,8 @@ class Catalog:
         return tuple(_run(row) for row in rows)
 
     def run(self, run_id: str) -> RunRecord:
-        """The run of that id, or the one whose id starts so. Raises RequestError when there is none, or more than one."""
+        """The run of that id, or the one whose id starts so. Raises RequestError when there is none, or more
+        than one."""
         with self._reading() as db:
             row = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
             if row is not None:
@@ -214,7 +219,8 @@ class Catalog:
     # -- what a run made ----------------------------------------------------------------------------------------
 
     def record_take(self, run_id: str, take: Take, *, audio: str | Path | None = None, cached: bool = False) -> None:
-        """Note a finished take (again, when it changed). An audio path noted before stays when none is given."""
+        """Note a finished take (again, when it changed). An audio path noted before stays when none is
+        given."""
         report = take.report
         row = (run_id, take.stage, take.index, take.seed, take.key, int(cached), take.duration_s,
                json.dumps(take.prompt.facts()), report.overall if report else None,
@@ -275,8 +281,8 @@ class Catalog:
     def estimate(self, type: str, variant: str | None, device: str, *, steps: int, frames: int) -> float | None:
         """Seconds a take will probably take, or None when nothing like it was timed yet.
 
-        The median of seconds per step and frame over the nine past takes of the same type, variant and device (of the
-        newest 500) whose length is nearest, times `steps` and `frames`.
+        The median of seconds per step and frame over the nine past takes of the same type, variant and device
+        (of the newest 500) whose length is nearest, times `steps` and `frames`.
         """
         with self._reading() as db:
             rows = db.execute(

@@ -1,7 +1,7 @@
 """The catalog's tables, as ordered migrations, and how a database is opened and brought up to date.
 
-The n-th migration takes a database from `PRAGMA user_version` n-1 to n. Never change one that was released: add another.
-Knows SQLite and nothing of what the rows mean.
+The n-th migration takes a database from `PRAGMA user_version` n-1 to n. Never change one that was released:
+add another. Knows SQLite and nothing of what the rows mean.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _write_ahead(db: sqlite3.Connection) -> None:
-    """Switch to WAL. SQLite answers 'locked' at once, without its busy timeout, while another process switches too."""
+    """Switch to WAL. SQLite answers 'locked' at once, without its busy timeout, while another process
+    switches too."""
     deadline = time.monotonic() + BUSY_S
     while True:
         try:

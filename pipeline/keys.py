@@ -28,11 +28,12 @@ _LIBRARIES = {
 
 
 def canonical_json(obj: Any) -> str:
-    """The one JSON text of `obj`: keys sorted, no blanks, ASCII only, floats in their shortest exact form (``repr``).
+    """The one JSON text of `obj`: keys sorted, no blanks, ASCII only, floats in their shortest exact form
+    (``repr``).
 
-    Takes None, bool, int, float, str, lists, tuples and mappings with text keys; a tuple reads as a list. ``1`` and
-    ``1.0`` differ, as do ``0.0`` and ``-0.0``. Raises TypeError for any other type and ValueError for NaN and infinities,
-    each naming the place (``$.guidance.scale``).
+    Takes None, bool, int, float, str, lists, tuples and mappings with text keys; a tuple reads as a list.
+    ``1`` and ``1.0`` differ, as do ``0.0`` and ``-0.0``. Raises TypeError for any other type and ValueError
+    for NaN and infinities, each naming the place (``$.guidance.scale``).
     """
     return json.dumps(_plain(obj, "$"), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
@@ -84,9 +85,9 @@ def take_seed(stage_seed: int | None, run_seed: int, stage_name: str, take_index
 def noise(seed: int, purpose: str, step: int, shape: Sequence[int]) -> torch.Tensor:
     """Standard normal noise, float32 on the CPU, from one generator per (seed, purpose, step).
 
-    The generator is seeded with 63 bits out of SHA-256 over ``["segue.noise.1", seed, purpose, step]``, so neighbouring
-    seeds, purposes and steps are unrelated. (torch's CPU generator uses the lower 32 of them.) The global generator is
-    neither read nor moved. The same arguments with another shape give other noise.
+    The generator is seeded with 63 bits out of SHA-256 over ``["segue.noise.1", seed, purpose, step]``, so
+    neighbouring seeds, purposes and steps are unrelated. (torch's CPU generator uses the lower 32 of them.)
+    The global generator is neither read nor moved. The same arguments with another shape give other noise.
     """
     generator = torch.Generator(device="cpu").manual_seed(_integer(("segue.noise.1", seed, purpose, step)))
     return torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
@@ -105,13 +106,15 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that decide bytes (``absent`` where one isn't installed), and the CPU's vector
-    instructions (``cpu``), since torch's kernels and its normal noise round differently on AVX2 and AVX-512."""
+    """Versions of the libraries that decide bytes (``absent`` where one isn't installed), and the CPU's
+    vector instructions (``cpu``), since torch's kernels and its normal noise round differently on AVX2 and
+    AVX-512."""
     return dict(_versions())
 
 
 def audio_key(samples: torch.Tensor, rate_hz: int) -> str:
-    """The key of given audio (an input file): SHA-256 over rate, shape and the raw float32 samples `[C, T]`."""
+    """The key of given audio (an input file): SHA-256 over rate, shape and the raw float32 samples `[C,
+    T]`."""
     data = samples.detach().to(device="cpu", dtype=torch.float32).contiguous()
     head = canonical_json(["segue.audio.1", rate_hz, list(data.shape)])
     return hashlib.sha256(head.encode("ascii") + b"\0" + data.numpy().tobytes()).hexdigest()[:DIGEST_LENGTH]
@@ -131,9 +134,10 @@ def take_key(
 ) -> str:
     """The key of a take: a digest over everything that decides its bytes.
 
-    `stage` are the resolved spec's `key_facts()`, `prompt` the job's prompt in full (`Prompt.facts()`), `seed` the take's
-    (None for a stage that draws nothing), `inputs` the keys of its sources by the key that names them (``source``,
-    ``sources[1]``), `fingerprint` that of weights and adapters (empty without any). Names and notes are not part of it.
+    `stage` are the resolved spec's `key_facts()`, `prompt` the job's prompt in full (`Prompt.facts()`),
+    `seed` the take's (None for a stage that draws nothing), `inputs` the keys of its sources by the key that
+    names them (``source``, ``sources[1]``), `fingerprint` that of weights and adapters (empty without any).
+    Names and notes are not part of it.
     """
     return digest({
         "scheme": KEY_SCHEME, "stage": stage, "prompt": prompt, "seed": seed, "inputs": inputs,
@@ -142,6 +146,6 @@ def take_key(
 
 
 def group_id(*, prompt: Mapping[str, Any], inputs: Mapping[str, str], stage: Mapping[str, Any]) -> str:
-    """Names the takes that had the same chance: those that share prompt, conditioning inputs (their keys, by name) and
-    scoring stage (its name and `key_facts()`)."""
+    """Names the takes that had the same chance: those that share prompt, conditioning inputs (their keys, by
+    name) and scoring stage (its name and `key_facts()`)."""
     return digest({"group": 1, "prompt": prompt, "inputs": inputs, "stage": stage})[:16]

@@ -1,8 +1,9 @@
-"""The preference log of a folder: `groups.jsonl`, append-only; `pairs.jsonl`, derived from it and replaced whole.
+"""The preference log of a folder: `groups.jsonl`, append-only; `pairs.jsonl`, derived from it and replaced
+whole.
 
-A group's line is on the disk before `append` returns. A line that was being written when the power went is cut on
-opening; anything else that is no group is an error naming the line. Processes may share a log. Knows no stage and no
-strategy's inside.
+A group's line is on the disk before `append` returns. A line that was being written when the power went is
+cut on opening; anything else that is no group is an error naming the line. Processes may share a log. Knows
+no stage and no strategy's inside.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class PreferenceLog:
                 self._catch_up(fd)
 
     def append(self, group: Group) -> bool:
-        """Log a group. False when the log holds this very group already (same id, takes and scores), so that a resumed
-        run logs nothing twice."""
+        """Log a group. False when the log holds this very group already (same id, takes and scores), so that
+        a resumed run logs nothing twice."""
         mark = (group.id, group.content())
         line = group.to_json().encode("utf-8") + b"\n"
         with self._open() as fd:
@@ -80,8 +81,8 @@ class PreferenceLog:
                 yield self._parse(file.readline(), number)
 
     def write_pairs(self, strategy: Strategy = pairs_best_worst) -> int:
-        """Derive every pair from the groups anew and replace `pairs.jsonl`; gives their number. A pair that several
-        groups give is written once."""
+        """Derive every pair from the groups anew and replace `pairs.jsonl`; gives their number. A pair that
+        several groups give is written once."""
         with self._open() as fd:  # held throughout: whoever writes last has seen every group
             self._catch_up(fd)
             pairs: dict[str, Pair] = {}
@@ -147,7 +148,8 @@ class PreferenceLog:
             self._mend_end(fd, rest)
 
     def _mend_end(self, fd: int, rest: bytes) -> None:
-        """The file does not end in a line's end. A whole group there only lacks it; anything else was torn and is cut."""
+        """The file does not end in a line's end. A whole group there only lacks it; anything else was torn
+        and is cut."""
         try:
             mark = _mark(Group.from_json(rest))
         except ValidationError:

@@ -1,7 +1,8 @@
 """The store: finished takes by key, on disk. What comes back is bit for bit what was put.
 
-Same key, same bytes: the first one to finish a key wins. What does not match its checksum counts as absent, is moved to
-``quarantine/`` and told to `on_warning`. How the files lie is in `store_folder` and `store_format`.
+Same key, same bytes: the first one to finish a key wins. What does not match its checksum counts as absent,
+is moved to ``quarantine/`` and told to `on_warning`. How the files lie is in `store_folder` and
+`store_format`.
 
 Knows no stage, no run and no graph: which keys are still needed is told to `gc` by the catalog.
 """
@@ -31,7 +32,8 @@ def segue_home() -> Path:
 
 @dataclass(frozen=True)
 class Stored:
-    """One entry as `Store.list` shows it: bytes of its files, when it was made and last used (seconds since 1970)."""
+    """One entry as `Store.list` shows it: bytes of its files, when it was made and last used (seconds since
+    1970)."""
 
     key: str
     bytes: int
@@ -50,8 +52,8 @@ class Damage:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` found: whole entries and their bytes, damaged ones, and `leftovers`, files of writers that died
-    (harmless; `gc` removes them)."""
+    """What `verify` found: whole entries and their bytes, damaged ones, and `leftovers`, files of writers
+    that died (harmless; `gc` removes them)."""
 
     entries: int
     bytes: int
@@ -81,9 +83,9 @@ def _warn(message: str) -> None:
 class Store:
     """Content-addressed takes under `root` (left out: ``$SEGUE_HOME/store``).
 
-    `durable=False` leaves out fsync (for benchmarks; a loss of power may then damage the newest entries, which is found
-    when they are read). `on_warning` hears of damaged entries; left out, Python's `warnings` does. Safe to share between
-    threads and processes. Nothing is made on disk before the first `put`.
+    `durable=False` leaves out fsync (for benchmarks; a loss of power may then damage the newest entries,
+    which is found when they are read). `on_warning` hears of damaged entries; left out, Python's `warnings`
+    does. Safe to share between threads and processes. Nothing is made on disk before the first `put`.
     """
 
     def __init__(
@@ -136,7 +138,8 @@ class Store:
         return self._folder.keys()
 
     def list(self) -> tuple[Stored, ...]:
-        """All entries with sizes and ages, the most recently used first. Unreadable ones are left to `verify`."""
+        """All entries with sizes and ages, the most recently used first. Unreadable ones are left to
+        `verify`."""
         found = []
         for key in self.keys():
             path = self._folder.header_path(key)
@@ -149,15 +152,16 @@ class Store:
     # -- writing -------------------------------------------------------------------------------------------
 
     def put(self, key: str, entry: Entry) -> None:
-        """Keep `entry` under `key`. Where the key has an entry already, that one stays (same key, same bytes) and only
-        gains the views it lacked. Raises `RunError` when the disk refuses (full, read-only …), naming the place; nothing
-        is then left half-written."""
+        """Keep `entry` under `key`. Where the key has an entry already, that one stays (same key, same bytes)
+        and only gains the views it lacked. Raises `RunError` when the disk refuses (full, read-only …),
+        naming the place; nothing is then left half-written."""
         present = self._folder.present(key)
         if present is None or not entry.views().keys() <= present.views.keys():
             self._write(key, entry, only_views=False)
 
     def put_view(self, key: str, view: Audio | Latent) -> bool:
-        """Add a view to an entry that lacks it. False when there is no such entry. Raises `RunError` like `put`."""
+        """Add a view to an entry that lacks it. False when there is no such entry. Raises `RunError` like
+        `put`."""
         entry = Entry(audio=view) if isinstance(view, Audio) else Entry(latent=view)
         return self.has(key) and self._write(key, entry, only_views=True)
 
@@ -170,8 +174,8 @@ class Store:
     # -- keeping in order ----------------------------------------------------------------------------------
 
     def verify(self, mend: bool = False) -> VerifyReport:
-        """Read everything and prove it. With `mend`, damaged entries are set aside in ``quarantine/``; they are
-        computed again when next needed."""
+        """Read everything and prove it. With `mend`, damaged entries are set aside in ``quarantine/``; they
+        are computed again when next needed."""
         damaged, entries, size = [], 0, 0
         for key in self.keys():
             data = self._folder.read_header(key)
@@ -193,8 +197,8 @@ class Store:
         self, *, max_bytes: int | None = None, older_than_s: float | None = None, keep: Set[str] = frozenset()
     ) -> GcReport:
         """Remove entries not used for `older_than_s` seconds, then the longest unused until the rest fits in
-        `max_bytes`; and always what dead writers left behind and what was set aside as damaged. Keys in `keep`
-        (`Catalog.live_keys`) are never removed. Raises `RunError` when the disk refuses."""
+        `max_bytes`; and always what dead writers left behind and what was set aside as damaged. Keys in
+        `keep` (`Catalog.live_keys`) are never removed. Raises `RunError` when the disk refuses."""
         if not self.root.is_dir():
             return GcReport((), 0, 0, 0)
         removed = []

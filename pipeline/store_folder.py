@@ -1,8 +1,9 @@
-"""Where a store's files lie, and the moves that keep it whole: settle an entry, set a damaged one aside, remove one.
+"""Where a store's files lie, and the moves that keep it whole: settle an entry, set a damaged one aside,
+remove one.
 
-An entry is ``ab/abcd….json`` (the header) and one ``ab/abcd….audio.<sha>.safetensors`` or ``….latent.<sha>…`` a view.
-The header is written last and alone makes the entry exist; views carry their checksum in the name, so that two
-processes putting one key never mix. Every move is made under one lock file; reading needs no lock.
+An entry is ``ab/abcd….json`` (the header) and one ``ab/abcd….audio.<sha>.safetensors`` or ``….latent.<sha>…``
+a view. The header is written last and alone makes the entry exist; views carry their checksum in the name, so
+that two processes putting one key never mix. Every move is made under one lock file; reading needs no lock.
 
 Knows no run and no stage, and warns nobody: `Store` does.
 """
@@ -92,8 +93,8 @@ class StoreFolder:
     # -- moves ---------------------------------------------------------------------------------------------
 
     def write(self, key: str, entry: Entry, only_views: bool) -> bool:
-        """Make the entry exist, or give the one that exists the views it lacks. False when `only_views` and there is
-        none. Leaves nothing half-written."""
+        """Make the entry exist, or give the one that exists the views it lacks. False when `only_views` and
+        there is none. Leaves nothing half-written."""
         temps: dict[str, tuple[ViewFile, Path]] = {}
         try:
             for kind, view in entry.views().items():
@@ -147,8 +148,8 @@ class StoreFolder:
         return aside
 
     def files_of(self, key: str) -> tuple[Path, ...]:
-        """The entry's files, header first: moving and removing go in this order, so that no header outlives its
-        views."""
+        """The entry's files, header first: moving and removing go in this order, so that no header outlives
+        its views."""
         header = self.header_path(key)
         views = sorted(header.parent.glob(f"{key}.*.safetensors"))
         return (*([header] if header.is_file() else []), *views)
@@ -180,7 +181,8 @@ class StoreFolder:
                     yield path
 
     def _counted(self, key: str) -> frozenset[str] | None:
-        """Names of the views the header counts; None when the header is damaged (what counts is then unknown)."""
+        """Names of the views the header counts; None when the header is damaged (what counts is then
+        unknown)."""
         data = self.read_header(key)
         if data is None:
             return frozenset()

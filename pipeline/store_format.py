@@ -25,15 +25,16 @@ View = Audio | Latent
 
 
 class DamagedError(Exception):
-    """What lies in the store is not what was written. Internal: the store turns it into a warning and an absence."""
+    """What lies in the store is not what was written. Internal: the store turns it into a warning and an
+    absence."""
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
     """What is kept of one take. The views, and beside them plain facts.
 
-    `same_signal`: the take has its source's sound, so it has no view of its own. `prompt` is laid over the job's prompt;
-    `facts` go into the take's lineage; `steps_run` and `forwards` are what making it took.
+    `same_signal`: the take has its source's sound, so it has no view of its own. `prompt` is laid over the
+    job's prompt; `facts` go into the take's lineage; `steps_run` and `forwards` are what making it took.
     """
 
     audio: Audio | None = None
@@ -73,8 +74,8 @@ class ViewFile:
 
 
 def encode_view(view: View) -> bytes:
-    """A view as a safetensors file: one tensor (``samples`` `[C, T]` or ``frames`` `[T, D]`, float32), its facts in the
-    metadata. The same view always gives the same bytes."""
+    """A view as a safetensors file: one tensor (``samples`` `[C, T]` or ``frames`` `[T, D]`, float32), its
+    facts in the metadata. The same view always gives the same bytes."""
     tensor = view.samples if isinstance(view, Audio) else view.frames
     if tensor.dtype != torch.float32:
         raise TypeError(f"the store keeps float32 samples and frames, got {tensor.dtype}; convert before putting")

@@ -1,8 +1,9 @@
-"""From scores to preferences: groups of takes that had the same chance, and pairs (chosen, rejected) derived from them.
+"""From scores to preferences: groups of takes that had the same chance, and pairs (chosen, rejected) derived
+from them.
 
-A whole group is logged with every score; pairs are derived afterwards, so that a strategy can be changed later. A pair's
-JSON has the user's fixed keys at their places; every further fact stands beside them (`provenance`, `strategy` …).
-Pure: knows no file, no take and no model.
+A whole group is logged with every score; pairs are derived afterwards, so that a strategy can be changed
+later. A pair's JSON has the user's fixed keys at their places; every further fact stands beside them
+(`provenance`, `strategy` …). Pure: knows no file, no take and no model.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from .pair_schema import Chosen, GenerationParams, Pair, PairPrompt, PromptMetadata, Provenance, Rejected
 from .report import QualityReport
 
 SAME_LENGTH_S = 1e-3  # takes whose lengths differ by at most this are of equal duration
@@ -28,9 +30,11 @@ class _Record(BaseModel):
 
 
 class Generation(_Record):
-    """How a take was made. None where a thing does not apply, e.g. all of `model`, `steps`, `shift` when no model made it.
+    """How a take was made. None where a thing does not apply, e.g. all of `model`, `steps`, `shift` when no
+    model made it.
 
-    `extra` holds whatever else is worth keeping (lineage, instruction …), as plain data; it decides nothing here.
+    `extra` holds whatever else is worth keeping (lineage, instruction …), as plain data; it decides nothing
+    here.
     """
 
     model: str | None = Field(None, description="the variant")
@@ -54,9 +58,9 @@ class Generation(_Record):
 class GroupEntry(_Record):
     """One take of a group, as it was scored.
 
-    `pcm_sha256` is over the decoded samples; `loudness_lufs` is integrated, before any normalising (None: there is
-    none). `overall` is None where there is no score (NaN counts as none). `finite`: no sample is NaN or infinite. Takes
-    without a score, not finite or silent are logged and never paired.
+    `pcm_sha256` is over the decoded samples; `loudness_lufs` is integrated, before any normalising (None:
+    there is none). `overall` is None where there is no score (NaN counts as none). `finite`: no sample is NaN
+    or infinite. Takes without a score, not finite or silent are logged and never paired.
     """
 
     take: str
@@ -90,7 +94,8 @@ class GroupEntry(_Record):
         return self.overall is not None and self.finite and not self.silent
 
     def judged(self) -> str:
-        """One text for the sound and its judgement; where it lies and in which run it was made are left out."""
+        """One text for the sound and its judgement; where it lies and in which run it was made are left
+        out."""
         return json.dumps([
             self.pcm_sha256, self.seed, repr(self.overall), repr(self.duration_s), self.finite, self.silent,
             self.report.scorer if self.report else None, self.generation.set_alike(),
@@ -100,8 +105,9 @@ class GroupEntry(_Record):
 class Group(_Record):
     """All takes that shared prompt, conditioning inputs and scoring stage.
 
-    `prompt` are the prompt's given fields (caption, lyrics, bpm, keyscale …), `inputs` the keys of the conditioning
-    inputs by name, `stage` the scoring stage, `labeller` who judged (by default the scorers of the reports).
+    `prompt` are the prompt's given fields (caption, lyrics, bpm, keyscale …), `inputs` the keys of the
+    conditioning inputs by name, `stage` the scoring stage, `labeller` who judged (by default the scorers of
+    the reports).
     """
 
     id: str
@@ -113,8 +119,8 @@ class Group(_Record):
     entries: tuple[GroupEntry, ...] = ()
 
     def content(self) -> str:
-        """A digest of what was judged and how. Run, paths and the takes' order are left out, so that a resumed or
-        repeated run gives the same."""
+        """A digest of what was judged and how. Run, paths and the takes' order are left out, so that a
+        resumed or repeated run gives the same."""
         facts = [self.id, self.stage, self.prompt, self.inputs, self.labeller, sorted(e.judged() for e in self.entries)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode("ascii")).hexdigest()[:40]
 
@@ -132,104 +138,14 @@ class Group(_Record):
         return cls.model_validate_json(text)
 
 
-class GenerationParams(_Record):
-    """The four of the pair schema."""
-
-    model: str | None = None
-    steps: int | None = None
-    seed: int
-    shift: float | None = None
-
-
-class Provenance(_Record):
-    """The facts of one side of a pair that the fixed schema has no place for; the names are those of `GroupEntry` and
-    `Generation`. `scorer` names the metrics and their versions."""
-
-    take: str = ""
-    key: str = ""
-    duration_s: float | None = None
-    rate_hz: int | None = None
-    pcm_sha256: str = ""
-    loudness_lufs: float | None = None
-    scorer: str = ""
-    model_id: str | None = None
-    model_revision: str | None = None
-    adapters_sha256: str | None = None
-    sampler: str | None = None
-    schedule: str | None = None
-    guidance: dict[str, Any] | None = None
-    noise_device: str = ""
-    extra: dict[str, Any] = Field(default_factory=dict)
-
-
-class PromptMetadata(_Record):
-    bpm: int | None = None
-    keyscale: str | None = None
-    duration: float | None = None  # seconds
-
-
-class PairPrompt(_Record):
-    caption: str = ""
-    lyrics: str = ""
-    metadata: PromptMetadata = Field(default_factory=PromptMetadata)
-
-
-class Chosen(_Record):
-    """The better side. `quality_report` is metric name -> value."""
-
-    audio_path: str
-    quality_score: float
-    quality_report: dict[str, float | None] = Field(default_factory=dict)
-    generation_params: GenerationParams
-    provenance: Provenance | None = None
-
-
-class Rejected(_Record):
-    """The worse side, with what was wrong with it."""
-
-    audio_path: str
-    quality_score: float
-    quality_report: dict[str, float | None] = Field(default_factory=dict)
-    defects: tuple[str, ...] = ()
-    generation_params: GenerationParams
-    provenance: Provenance | None = None
-
-
-class Pair(_Record):
-    """`chosen` was better than `rejected`, by `margin` points of the overall score, under the same prompt.
-
-    The fields *are* the JSON: prompt, chosen and rejected with their keys are the user's schema; the others, and each
-    side's `provenance`, stand beside it. `id` names the two sounds under their group and strategy.
-    """
-
-    prompt: PairPrompt
-    chosen: Chosen
-    rejected: Rejected
-    id: str = ""
-    group: str = ""
-    strategy: str = ""
-    margin: float | None = None
-    labeller: str = ""
-
-    schema_keys: ClassVar[tuple[str, ...]] = ("prompt", "chosen", "rejected")
-
-    def to_json(self) -> str:
-        """One line of strict JSON."""
-        return self.model_dump_json()
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Pair:
-        """The pair again; the fixed keys alone are enough. Raises pydantic's ValidationError."""
-        return cls.model_validate_json(text)
-
-
 def pairs_best_worst(group: Group, *, margin: float = 0.0, k: int = 1) -> list[Pair]:
     """Strategy 1, "same prompt, different seeds": each of the k best against each of the k worst.
 
-    Only takes that were made alike (all settings but the seed), have equal duration (within 1 ms), are finite, not
-    silent and scored are compared; no take is on both sides, so at most half of them are on each. A pair counts when the
-    scores differ by at least `margin` (0–10) and are no tie (1e-6). The result does not depend on the order of the
-    group's entries. Raises ValueError for k < 1 or a negative or non-finite margin.
+    Only takes that were made alike (all settings but the seed), have equal duration (within 1 ms), are
+    finite, not silent and scored are compared; no take is on both sides, so at most half of them are on each.
+    A pair counts when the scores differ by at least `margin` (0–10) and are no tie (1e-6). The result does
+    not depend on the order of the group's entries. Raises ValueError for k < 1 or a negative or non-finite
+    margin.
     """
     if k < 1:
         raise ValueError(f"k is {k}: at least one take is chosen; write k=1 or more")
@@ -253,7 +169,8 @@ def _score(entry: GroupEntry) -> float:
 
 
 def _alike(entries: Iterable[GroupEntry]) -> list[list[GroupEntry]]:
-    """Takes apart by how they were made and by length; within a part all lengths are within `SAME_LENGTH_S`."""
+    """Takes apart by how they were made and by length; within a part all lengths are within
+    `SAME_LENGTH_S`."""
     parts: list[list[GroupEntry]] = []
     for entry in sorted(entries, key=lambda e: (e.generation.set_alike(), e.duration_s)):
         first = parts[-1][0] if parts else None
@@ -311,10 +228,10 @@ def _metrics(entry: GroupEntry) -> dict[str, float | None]:
 def margin_correlations(pairs: Sequence[Pair]) -> dict[str, float | None]:
     """Whether the margin goes with something that should not decide: loudness, bandwidth, duration.
 
-    For loudness (`loudness_lufs`) and bandwidth (metric ``bandwidth_hz``): correlation of the margin with the chosen
-    side's surplus, every pair counted both ways round, so Σ m·d / √(Σ m² · Σ d²); +1 means the louder always won, in
-    proportion. For duration, which is equal within a pair: Pearson's r of margin and length. None where fewer than three
-    pairs have the quantity or it does not vary.
+    For loudness (`loudness_lufs`) and bandwidth (metric ``bandwidth_hz``): correlation of the margin with the
+    chosen side's surplus, every pair counted both ways round, so Σ m·d / √(Σ m² · Σ d²); +1 means the louder
+    always won, in proportion. For duration, which is equal within a pair: Pearson's r of margin and length.
+    None where fewer than three pairs have the quantity or it does not vary.
     """
     scored = [p for p in pairs if p.margin is not None]
     loud = [(p.margin, _gap(_loudness(p.chosen), _loudness(p.rejected))) for p in scored]
