@@ -7,7 +7,6 @@ changes what another one draws. Knows no effect.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
 import numpy as np
@@ -33,8 +32,7 @@ def within(low: float, high: float, unit: str) -> AfterValidator:
 
 Number = float | tuple[float, float]
 Whole = int | tuple[int, int]
-_S = TypeVar("_S", bound=str)
-OneOrMore = _S | Annotated[tuple[_S, ...], Field(min_length=1)]
+OneOrMore = T | Annotated[tuple[T, ...], Field(min_length=1)]
 
 
 class Draws:
@@ -60,9 +58,9 @@ class Draws:
             return int(self._generator(name).integers(value[0], value[1], endpoint=True))
         return int(value)
 
-    def choice(self, name: str, value: T | Sequence[T]) -> T:
+    def choice(self, name: str, value: T | tuple[T, ...]) -> T:
         """A single value as it stands; one of several, each as likely."""
         if isinstance(value, tuple):
             chosen: T = value[int(self._generator(name).integers(len(value)))]
             return chosen
-        return value  # type: ignore[return-value]
+        return value
