@@ -109,9 +109,7 @@ class Graph:
 
     def sources(self, name: str) -> dict[str, str]:
         """Names of the inputs and stages this stage reads, by key, those that exist."""
-        return {
-            k: s for k, s in self.pipeline.stages[name].references().items() if self.digraph.has_edge(s, name)
-        }
+        return {k: s for k, s in self.pipeline.stages[name].references().items() if self.digraph.has_edge(s, name)}
 
     def main_source(self, name: str) -> str | None:
         """The source whose prompt, reports and index a stage's takes go on from: the first it names; None without any."""
@@ -184,9 +182,7 @@ class Graph:
         return self.pipeline.stages[reporter].report_fields() if reporter else None
 
 
-def build_graph(
-    pipeline: Pipeline, *, model: ModelInfo | None, facts: Mapping[str, InputFacts] | None = None
-) -> Graph:
+def build_graph(pipeline: Pipeline, *, model: ModelInfo | None, facts: Mapping[str, InputFacts] | None = None) -> Graph:
     """Check the whole pipeline and give its graph; `Graph.warnings` holds what does not keep it from running.
 
     `model` is the resolved model (None: what depends on it is not checked); `facts` are the input files' headers by input
@@ -196,8 +192,8 @@ def build_graph(
 
     graph = Graph(pipeline, model, facts)
     warnings: list[Problem] = []
-    problems = list(dict.fromkeys(every_problem(graph, warnings.append)))
+    problems = located(dict.fromkeys(every_problem(graph, warnings.append)), pipeline)
     if problems:
-        raise RequestError(located(problems, pipeline))
-    graph.warnings = tuple(located(list(dict.fromkeys(warnings)), pipeline))
+        raise RequestError(sorted(problems, key=lambda p: p.line or 0))
+    graph.warnings = tuple(located(dict.fromkeys(warnings), pipeline))
     return graph

@@ -27,23 +27,30 @@ MAX_TAKES = 100_000
 
 
 def every_problem(graph: Graph, warn: Warn) -> Iterator[Problem]:
-    """All problems of the graph, pipeline first, then stage by stage in the order they were declared."""
-    yield from _names(graph)
+    """All problems of the graph; `warn` is called with what does not keep it from running."""
+    yield from structure_problems(graph)
     yield from _inputs(graph, warn)
-    yield from _cycles(graph)
-    yield from _outputs(graph)
     for name, stage in graph.pipeline.stages.items():
         scope = Scope(graph, name, warn)
-        yield from _references(graph, scope, stage)
         yield from _takes(graph, scope, stage)
-        yield from _when(graph, scope, stage)
-        yield from _report(graph, scope, stage)
         if isinstance(stage, DiffusionStage):
             yield from _variant(graph.model, scope, stage)
             yield from _length(graph, scope)
             yield from _adapters(scope, stage)
             _weak_points(scope, stage)
         yield from stage.check(scope)
+
+
+def structure_problems(graph: Graph) -> Iterator[Problem]:
+    """Problems of names and references alone: what can be told also while values elsewhere in the preset are wrong."""
+    yield from _names(graph)
+    yield from _cycles(graph)
+    yield from _outputs(graph)
+    for name, stage in graph.pipeline.stages.items():
+        scope = Scope(graph, name)
+        yield from _references(graph, scope, stage)
+        yield from _when(graph, scope, stage)
+        yield from _report(graph, scope, stage)
 
 
 def _names(graph: Graph) -> Iterator[Problem]:
@@ -57,9 +64,7 @@ def _names(graph: Graph) -> Iterator[Problem]:
     for name in (*pipeline.inputs, *pipeline.stages):
         if name == "prompt":
             key = "inputs.prompt" if name in pipeline.inputs else "stages.prompt"
-            yield Problem(
-                "'prompt' is the take's prompt in `when` and can name nothing else", "rename it", key=key
-            )
+            yield Problem("'prompt' is the take's prompt in `when` and can name nothing else", "rename it", key=key)
 
 
 def _inputs(graph: Graph, warn: Warn) -> Iterator[Problem]:
@@ -76,9 +81,7 @@ def _inputs(graph: Graph, warn: Warn) -> Iterator[Problem]:
         elif facts is not None and facts.problem is not None:
             yield facts.problem.at(key=key)
         if name not in read:
-            warn(
-                Problem(f"no stage reads the input '{name}'", "name it in a source, or leave it out", key=key)
-            )
+            warn(Problem(f"no stage reads the input '{name}'", "name it in a source, or leave it out", key=key))
 
 
 def _cycles(graph: Graph) -> Iterator[Problem]:
@@ -100,9 +103,7 @@ def _outputs(graph: Graph) -> Iterator[Problem]:
     stages = graph.pipeline.stages
     for i, name in enumerate(graph.pipeline.outputs):
         if name not in stages:
-            what = (
-                "an input; outputs are stages" if name in graph.pipeline.inputs else "no stage of this preset"
-            )
+            what = "an input; outputs are stages" if name in graph.pipeline.inputs else "no stage of this preset"
             yield Problem(
                 f"output '{name}' is {what}.{did_you_mean(name, stages)}",
                 f"stages are {_listed(stages)}",
@@ -116,9 +117,7 @@ def _references(graph: Graph, scope: Scope, stage: Stage) -> Iterator[Problem]:
     known = [n for n in (*graph.pipeline.inputs, *graph.pipeline.stages) if n != scope.stage]
     for key, source in stage.references().items():
         if source == scope.stage:
-            yield scope.problem(
-                "the stage reads itself", f"name another stage or input: {_listed(known)}", key
-            )
+            yield scope.problem("the stage reads itself", f"name another stage or input: {_listed(known)}", key)
         elif source not in known:
             yield scope.problem(
                 f"'{source}' is no input and no stage of this preset.{did_you_mean(source, known)}",
@@ -153,9 +152,7 @@ def _when(graph: Graph, scope: Scope, stage: Stage) -> Iterator[Problem]:
     if stage.when is None:
         return
     if not stage.references():
-        yield scope.problem(
-            "`when` decides over the takes of a source, and this stage has none", "leave when out", "when"
-        )
+        yield scope.problem("`when` decides over the takes of a source, and this stage has none", "leave when out", "when")
         return
     try:
         expression = parse(stage.when)
@@ -179,9 +176,7 @@ def _when_names(graph: Graph, scope: Scope, expression: Expression) -> Iterator[
                 )  # fmt: skip
         elif root not in stages:
             near = did_you_mean(root, [*scorers, "prompt"])
-            yield scope.problem(
-                f"`when` reads {root}.{field}, and there is no stage '{root}'.{near}", choice, "when"
-            )
+            yield scope.problem(f"`when` reads {root}.{field}, and there is no stage '{root}'.{near}", choice, "when")
         elif root not in above:
             where = "is this stage itself" if root == scope.stage else "does not come before this stage"
             yield scope.problem(f"`when` reads {root}.{field}, and '{root}' {where}", choice, "when")
@@ -205,9 +200,7 @@ def _report(graph: Graph, scope: Scope, stage: Stage) -> Iterator[Problem]:
     if not stage.needs_report or main is None or graph.has_report(main):
         return
     above = graph.pipeline.stages.get(main)
-    scorers = [
-        n for n in graph.order if n in graph.ancestors(scope.stage) and graph.pipeline.stages[n].scores
-    ]
+    scorers = [n for n in graph.order if n in graph.ancestors(scope.stage) and graph.pipeline.stages[n].scores]
     if above is not None and above.scores:
         why = f"'{main}' scores only the takes for which its `when` holds"
     elif scorers:
@@ -245,9 +238,7 @@ def _variant(model: ModelInfo | None, scope: Scope, stage: DiffusionStage) -> It
 def _wrong_task(model: ModelInfo, info: VariantInfo, scope: Scope, task: str) -> Problem:
     able = [name for name, other in model.variants.items() if task in other.tasks]
     if not able:
-        return scope.problem(
-            f"no variant of model '{model.name}' can do {task}", "take another model", "type"
-        )
+        return scope.problem(f"no variant of model '{model.name}' can do {task}", "take another model", "type")
     lacking = sorted(t for t in model.variants[able[0]].tasks - info.tasks)
     want = "wants" if len(lacking) == 1 else "want"
     return scope.problem(
@@ -263,15 +254,11 @@ def _length(graph: Graph, scope: Scope) -> Iterator[Problem]:
         return
     limit = info.max_duration_s
     told = f"variant '{info.variant}' of {info.model} takes at most {limit:g} s"
-    too_long = {
-        n: d for n in graph.sources(name).values() if (d := graph.duration_s(n)) is not None and d > limit
-    }
+    too_long = {n: d for n in graph.sources(name).values() if (d := graph.duration_s(n)) is not None and d > limit}
     for source, duration in too_long.items():
         if source in graph.pipeline.inputs or not _meets_model(graph, source):
             key = next(k for k, s in graph.sources(name).items() if s == source)
-            yield scope.problem(
-                f"'{source}' lasts {duration:g} s; {told}", f"cut it to {limit:g} s or less", key
-            )
+            yield scope.problem(f"'{source}' lasts {duration:g} s; {told}", f"cut it to {limit:g} s or less", key)
     own = graph.duration_s(name)
     if own is not None and own > limit and not too_long:
         key = "prompt.duration_s" if scope.prompt.duration_s == own else None

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from .errors import Problem
 from .spec import Pipeline
 
+COMMAND_LINE = 0
+"""Recorded in place of a line for values that were set on the command line."""
+
 
 def yaml_path(stage: str | None, key: str | None) -> tuple[str, ...]:
     """The YAML path of a stage's key: ``("draft", "sources[1]")`` -> ``("stages", "draft", "sources", "1")``."""
@@ -28,5 +31,8 @@ def located(problems: Iterable[Problem], pipeline: Pipeline) -> list[Problem]:
     found = []
     for problem in problems:
         line = nearest_line(pipeline._lines, yaml_path(problem.stage, problem.key))
-        found.append(problem.at(file=pipeline._file, line=line))
+        if line == COMMAND_LINE:
+            found.append(problem.at(file="--set"))
+        else:
+            found.append(problem.at(file=pipeline._file, line=line))
     return found

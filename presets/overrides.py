@@ -1,0 +1,120 @@
+"""``--set a.b.c=value``: one value of a preset, replaced before it is checked.
+
+The path is that of the YAML (``prompt.caption``, ``stages.draft.steps``), or begins with a stage's name (``draft.steps``).
+Where the key takes text, the value is the text as it stands; elsewhere it is read as YAML (numbers, true/false, lists).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..pipeline.errors import Problem, RequestError, did_you_mean
+from ..pipeline.places import COMMAND_LINE
+from ..pipeline.spec import Pipeline, Stage
+from .spec_problems import Path_, annotation_at, kinds_in
+from .yaml_reader import Document, read_yaml
+
+
+def apply_overrides(
+    document: Document, overrides: Mapping[str, str], types: Mapping[str, type[Stage]]
+) -> tuple[Document, list[Problem]]:
+    """A copy of the document with every override in place, and what is wrong with the overrides themselves."""
+    data, lines = _copied(document.data), dict(document.lines)
+    problems: list[Problem] = []
+    for text, value in overrides.items():
+        try:
+            path = _full_path(text, data)
+            _put(data, path, _read(value, path, data, types, text), text)
+        except RequestError as wrong:
+            problems.extend(p.at(file=f"--set {text}={value}"[:80]) for p in wrong.problems)
+            continue
+        lines = {p: line for p, line in lines.items() if p[: len(path)] != path}
+        lines[path] = COMMAND_LINE
+    return Document(data, lines), problems
+
+
+def _copied(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _copied(value) for key, value in data.items()}
+    return [_copied(item) for item in data] if isinstance(data, list) else data
+
+
+def _full_path(text: str, data: Any) -> Path_:
+    path = tuple(re.findall(r"[^.\[\]]+", text))
+    stages = data.get("stages") if isinstance(data, dict) and isinstance(data.get("stages"), dict) else {}
+    known = list(Pipeline.model_fields)
+    if not path:
+        raise RequestError(Problem("the path before '=' is empty", "write e.g. prompt.caption=…"))
+    if path[0] not in known and path[0] in stages:
+        path = ("stages", *path)
+    if path[0] not in known:
+        near = did_you_mean(path[0], [*known, *stages])
+        raise RequestError(Problem(f"'{path[0]}' is no key and no stage of this preset.{near}", _choice(known, stages)))
+    if path[0] == "stages":
+        if len(path) == 1:
+            raise RequestError(Problem("stages as a whole can't be set", "name a stage and a key, e.g. draft.steps=8"))
+        if path[1] not in stages:
+            near = did_you_mean(path[1], stages)
+            raise RequestError(Problem(f"there is no stage '{path[1]}' in this preset.{near}", _choice([], stages)))
+        if len(path) == 2:
+            raise RequestError(Problem(f"stage '{path[1]}' as a whole can't be set", f"name a key, e.g. {path[1]}.steps=8"))
+    return path
+
+
+def _choice(keys: list[str], stages: Any) -> str:
+    return f"begin with one of {', '.join([*keys, *stages])}"
+
+
+def _read(value: str, path: Path_, data: Any, types: Mapping[str, type[Stage]], text: str) -> Any:
+    if _takes_text(path, data, types):
+        quoted = re.fullmatch(r"\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*')\s*", value)
+        if value.strip() in ("null", "~"):
+            return None
+        return read_yaml(f"v: {value}").data["v"] if quoted else value
+    try:
+        return read_yaml(f"v: {value}\n").data["v"]
+    except RequestError as wrong:
+        raise RequestError([Problem(p.cause, p.fix, key=text) for p in wrong.problems]) from wrong
+
+
+def _takes_text(path: Path_, data: Any, types: Mapping[str, type[Stage]]) -> bool:
+    if path[0] == "inputs" and len(path) == 2:
+        return True
+    cls: type[Any] | None = Pipeline
+    if path[0] == "stages":
+        stage = data["stages"][path[1]]
+        cls = types.get(str(stage.get("type"))) if isinstance(stage, dict) else None
+        path = path[2:]
+    allowed = kinds_in(annotation_at(cls, path)) if cls is not None else set()
+    return str in allowed and not allowed & {int, float, bool, tuple, list}
+
+
+def _put(data: Any, path: Path_, value: Any, text: str) -> None:
+    here = data
+    for part, following in itertools.pairwise(path):
+        here = _step(here, part, text, {} if not following.isdigit() else [])
+    if isinstance(here, list):
+        here[_index(here, path[-1], text)] = value
+    elif isinstance(here, dict):
+        here[path[-1]] = value
+    else:
+        raise RequestError(Problem(f"'{text}': there is a plain value above '{path[-1]}'", "shorten the path"))
+
+
+def _step(here: Any, part: str, text: str, empty: Any) -> Any:
+    if isinstance(here, list):
+        return here[_index(here, part, text)]
+    if not isinstance(here, dict):
+        raise RequestError(Problem(f"'{text}': nothing can stand under a plain value, before '{part}'", "shorten the path"))
+    if here.get(part) is None:
+        here[part] = empty
+    return here[part]
+
+
+def _index(items: list[Any], part: str, text: str) -> int:
+    if not part.isdigit() or int(part) >= len(items):
+        raise RequestError(Problem(f"'{text}': '{part}' is no place in a list of {len(items)}", f"write 0 to {len(items) - 1}"))
+    return int(part)
