@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..scoring.preferences import GenerationParams, Group, GroupEntry, Provenance
+from ..scoring.preferences import Generation, Group, GroupEntry
 from .audio_file import samples_sha256
 from .keys import digest
 from .take import Take
@@ -49,28 +49,23 @@ def _entry(take: Take, path: Path | None, folder: Path | None) -> GroupEntry:
     shown = None
     if path is not None:
         shown = str(path.relative_to(folder)) if folder is not None and path.is_relative_to(folder) else str(path)
-    generation, settings = how_made(take)
     return GroupEntry(
-        index=take.index, overall=report.overall if report else None, report=report, audio_path=shown, generation=generation,
-        provenance=Provenance(
-            **settings, take=take.id, key=take.key, duration_s=take.duration_s, rate_hz=audio.rate_hz,
-            pcm_sha256=samples_sha256(audio), loudness_lufs=loudness.value if loudness else None,
-            scorer=report.scorer if report else "", extra={"lineage": plain_lineage(take)},
-        ),
-        duration_s=take.duration_s, finite=finite, silent=not finite or float(audio.samples.abs().max()) < SILENT,
+        take=take.id, index=take.index, key=take.key, seed=take.seed, overall=report.overall if report else None, report=report,
+        duration_s=take.duration_s, rate_hz=audio.rate_hz, generation=generation_of(take), audio_path=shown,
+        pcm_sha256=samples_sha256(audio), loudness_lufs=loudness.value if loudness else None, finite=finite,
+        silent=not finite or float(audio.samples.abs().max()) < SILENT,
     )
 
 
-def how_made(take: Take) -> tuple[GenerationParams, dict[str, Any]]:
-    """The last denoising stage's settings: the pair schema's own four, and those beside them."""
+def generation_of(take: Take) -> Generation:
+    """How the take was made: the last denoising stage's settings, with the whole lineage beside them."""
     last: Mapping[str, Any] = next((s for s in reversed(take.lineage) if "timesteps" in s), {})
     revision, _, adapters = str(last.get("weights", "")).partition("+")
-    params = GenerationParams(model=last.get("variant"), steps=last.get("steps"), seed=take.seed, shift=last.get("shift"))
-    settings = {
-        "model_id": last.get("model"), "model_revision": revision or None, "adapters_sha256": digest(adapters) if adapters else None,
-        "sampler": last.get("solver"), "schedule": last.get("schedule"), "guidance": last.get("guidance"),
-    }
-    return params, settings
+    return Generation(
+        model=last.get("variant"), steps=last.get("steps"), seed=take.seed, shift=last.get("shift"), model_id=last.get("model"),
+        model_revision=revision or None, adapters_sha256=digest(adapters) if adapters else None, sampler=last.get("solver"),
+        schedule=last.get("schedule"), guidance=last.get("guidance"), extra={"lineage": plain_lineage(take)},
+    )
 
 
 def plain_lineage(take: Take) -> list[dict[str, Any]]:

@@ -20,7 +20,8 @@ from ..pipeline.diffusion.projections import LowBandProjection
 from ..pipeline.models.base import ConditionRequest, VariantInfo
 from ..pipeline.spec import DiffusionStage, Name, Unit
 from ..pipeline.take import Audio
-from ..scoring.spectra import Spectra, rolloff_hz
+from ..scoring.spectra import Spectra
+from ..scoring.spectrum import rolloff_hz
 from .bands import low_pass, replace_low_band
 from .denoise import Plan, denoise
 from .generate import timbre_of
