@@ -19,7 +19,7 @@ from ..pipeline.spec import Name, Spec, Stage
 from ..pipeline.take import Audio
 from .degrade_codecs import Codec, round_trip
 from .degrade_effects import MAX_CUTOFF, Filter, add_noise, drive, low_pass, quantise, reverberate
-from .degrade_ranges import Draws, Number, OneOrMore, Whole, within
+from .degrade_ranges import SOME, Draws, Number, Whole, within
 
 Colour = Literal["white", "pink"]
 
@@ -27,7 +27,7 @@ Colour = Literal["white", "pink"]
 class LowPass(Spec):
     """A zero-phase low-pass, as in SAGA-SR (arXiv 2509.24924, §3.1)."""
 
-    filter: OneOrMore[Filter] = Field(
+    filter: Filter | Annotated[tuple[Filter, ...], SOME] = Field(
         ("chebyshev1", "butterworth", "bessel", "elliptic"), description="one filter, or a list to draw from"
     )
     order: Annotated[Whole, within(2, 10, "")] = Field((2, 10), description="order of one pass, or a range to draw from")
@@ -47,13 +47,13 @@ class Noise(Spec):
     """Noise, so far below the sound."""
 
     snr_db: Annotated[Number, within(-20, 120, "dB")] = Field(description="signal-to-noise ratio over the whole sound")
-    colour: OneOrMore[Colour] = Field("white", description="white or pink (−3 dB an octave), or a list to draw from")
+    colour: Colour | Annotated[tuple[Colour, ...], SOME] = Field("white", description="white or pink (−3 dB an octave), or a list to draw from")
 
 
 class LossyCodec(Spec):
     """A lossy codec, there and back."""
 
-    format: OneOrMore[Codec] = Field("mp3", description="mp3, vorbis or opus, or a list to draw from")
+    format: Codec | Annotated[tuple[Codec, ...], SOME] = Field("mp3", description="mp3, vorbis or opus, or a list to draw from")
     bitrate_kbps: Annotated[Number, within(6, 512, "kbit/s")] = Field(
         64.0, description="mp3 and opus: bit rate of mono or stereo, snapped to what the codec offers"
     )

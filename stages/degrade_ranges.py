@@ -7,7 +7,7 @@ changes what another one draws. Knows no effect.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -32,7 +32,7 @@ def within(low: float, high: float, unit: str) -> AfterValidator:
 
 Number = float | tuple[float, float]
 Whole = int | tuple[int, int]
-OneOrMore = T | Annotated[tuple[T, ...], Field(min_length=1)]
+SOME = Field(min_length=1)  # for lists to draw from
 
 
 class Draws:
