@@ -116,9 +116,7 @@ class Expression:
 def parse(text: str) -> Expression:
     """Read a `when`. Raises ExpressionError, whatever the text, and nothing else."""
     if len(text) > MAX_LENGTH:
-        raise ExpressionError(
-            f"the expression has {len(text)} characters, at most {MAX_LENGTH} are read", "say it shorter"
-        )
+        raise ExpressionError(f"the expression has {len(text)} characters, at most {MAX_LENGTH} are read", "say it shorter")
     root = _Parser(text).whole()
     _must_be_answerable(root, text)
     return Expression(text.strip(), root)
@@ -135,20 +133,14 @@ class _Parser:
 
     def whole(self) -> _Node:
         if not self.tokens:
-            raise ExpressionError(
-                "the expression is empty", "write e.g. scored.overall < 7, or leave `when` out"
-            )
+            raise ExpressionError("the expression is empty", "write e.g. scored.overall < 7, or leave `when` out")
         node = self.either()
         if self.at < len(self.tokens):
             self.fail("did not expect", "join conditions with 'and' or 'or'")
         return node
 
     def peek(self) -> str:
-        return (
-            self.tokens[self.at][1]
-            if self.at < len(self.tokens) and self.tokens[self.at][0] != "string"
-            else ""
-        )
+        return self.tokens[self.at][1] if self.at < len(self.tokens) and self.tokens[self.at][0] != "string" else ""
 
     def take(self, *words: str) -> str:
         word = self.peek()
@@ -166,9 +158,7 @@ class _Parser:
     def deeper(self) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise ExpressionError(
-                f"the expression nests deeper than {MAX_DEPTH}", "take brackets and 'not's away"
-            )
+            raise ExpressionError(f"the expression nests deeper than {MAX_DEPTH}", "take brackets and 'not's away")
 
     def either(self) -> _Node:
         self.deeper()
@@ -278,9 +268,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
         match = _TOKEN.match(text, at)
         if match is None:
             start = at + len(text[at:]) - len(text[at:].lstrip())
-            raise ExpressionError(
-                f"can't read {text[start]!r} at column {start + 1} of '{text}'", _HINTS.get(text[start], "")
-            )
+            raise ExpressionError(f"can't read {text[start]!r} at column {start + 1} of '{text}'", _HINTS.get(text[start], ""))
         kind = str(match.lastgroup)
         yield kind, match.group(kind), match.start(kind)
         at = match.end()
@@ -303,9 +291,7 @@ def _must_be_answerable(node: _Node, text: str) -> None:
     elif isinstance(node, _Not):
         _must_be_answerable(node.item, text)
     elif isinstance(node, _Literal) and not isinstance(node.value, bool):
-        raise ExpressionError(
-            f"'{_show(node.value)}' in '{text}' is neither true nor false", "compare it with something"
-        )
+        raise ExpressionError(f"'{_show(node.value)}' in '{text}' is neither true nor false", "compare it with something")
     elif isinstance(node, _Field) and node.root != "prompt":
         raise ExpressionError(
             f"'{node.root}.{node.field}' in '{text}' is neither true nor false",
@@ -325,9 +311,7 @@ def _truth(node: _Node, values: dict[tuple[str, str], Value], text: str) -> bool
     value = _value(node, values, text)
     if isinstance(value, bool):
         return value
-    raise ExpressionError(
-        f"'{_show(value)}' in '{text}' is neither true nor false", "compare it with something"
-    )
+    raise ExpressionError(f"'{_show(value)}' in '{text}' is neither true nor false", "compare it with something")
 
 
 def _value(node: _Node, values: dict[tuple[str, str], Value], text: str) -> Value:
@@ -356,9 +340,7 @@ def _show(value: Value) -> str:
 
 def _compare(a: Value, op: str, b: Value, text: str) -> bool:
     if any(isinstance(v, float) and math.isnan(v) for v in (a, b)):
-        raise ExpressionError(
-            f"'{text}' meets a value that is not a number (NaN)", "score again, or compare another field"
-        )
+        raise ExpressionError(f"'{text}' meets a value that is not a number (NaN)", "score again, or compare another field")
     if op in ("in", "not in"):
         return _contains(a, b, text) == (op == "in")
     if op in ("==", "!="):

@@ -297,6 +297,9 @@ class Pipeline(Spec):
 
         return as_line(self)
 
+    def __str__(self) -> str:
+        return repr(self)
+
     def _repr_html_(self) -> str:
         from .drawing import as_html
 
