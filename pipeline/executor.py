@@ -186,7 +186,7 @@ class _Execution:
         made, stages = walk(session, graph, inputs, self.record.seed, lambda *done: self._after(session, *done))
         outputs = tuple(graph.outputs)
         run = Run(
-            id=self.record.id, preset=pipeline.name, out=session.out, stages=tuple(stages), takes=made, outputs=outputs,
+            id=self.record.id, preset=pipeline.name, out=session.out, stages=tuple(stages), takes=made, inputs=inputs, outputs=outputs,
             counts=session.counts.as_dict(), pairs=self.pairs, seed=self.record.seed, seconds=time.perf_counter() - begun,
             training=_training(self.prepared), audio_paths=dict(self.audio_paths), warnings=tuple(session.warnings),
         )

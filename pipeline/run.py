@@ -25,6 +25,7 @@ class Run:
     out: Path | None
     stages: tuple[StageRecord, ...]
     takes: Mapping[str, tuple[Take, ...]]
+    inputs: Mapping[str, Take]
     outputs: tuple[str, ...]
     counts: Mapping[str, int]
     pairs: int
