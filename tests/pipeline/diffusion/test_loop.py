@@ -10,6 +10,7 @@ from safetensors.torch import load, save
 from segue.pipeline.diffusion.denoiser import COND, NULL
 from segue.pipeline.diffusion.guidance import make_guidance
 from segue.pipeline.diffusion.loop import Trajectory, renoise, sample, x0_from
+from segue.pipeline.diffusion.projections import EnvelopeProjection, RepaintProjection
 from segue.pipeline.diffusion.schedules import timesteps
 from segue.pipeline.diffusion.timeline import Segment, Timeline
 from segue.pipeline.errors import Cancelled, RequestError
@@ -283,3 +284,21 @@ def test_renoise_and_x0_from_are_inverse(t: float) -> None:
     x = renoise(x0, fresh, t)
     torch.testing.assert_close(x0_from(x, fresh - x0, t), x0)
     assert torch.equal(renoise(x0, fresh, 0.0), x0) and torch.equal(renoise(x0, fresh, 1.0), fresh)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_left_on_the_cpu(fields, recorder, noise, solver: str, kind: str) -> None:
+    """On another device (PyTorch's own `meta`, which computes shapes only) no tensor of the CPU gets into the sum."""
+    x, mask = X.to("meta"), torch.ones(12)
+    condition = {COND: fields.gaussian(1.0, 0.5), NULL: fields.gaussian(0.0, 1.0)}
+    options = {
+        "solver": solver,
+        "guidance": make_guidance(kind, scale=5.0),
+        "noise": noise,
+        "projections": [RepaintProjection(X, mask), EnvelopeProjection(lambda x0: x0, X)],
+    }
+    ts, timeline = timesteps("turbo", 6, 3.0), Timeline.single(condition)
+    stopped = sample(recorder(), timeline, ts, x, stop_at=3, **options)
+    rest = sample(recorder(), timeline, ts, stopped.x, first_step=3, state=stopped.state, **options)
+    assert rest.x.device.type == "meta" and rest.x.shape == X.shape
