@@ -1,5 +1,4 @@
-"""The three lines of algebra everything rests on: x_t = (1 − t)·x0 + t·noise, v = noise − x0, x0 = x_t −
-t·v.
+"""The algebra everything rests on: x_t = (1 − t)·x0 + t·noise, v = noise − x0, x0 = x_t − t·v.
 
 (Lipman et al. 2022, arXiv 2210.02747, eq. 22 with σ_min = 0 and time reversed; Liu et al. 2022, arXiv
 2209.03003.) This module knows no network, no schedule and no solver.
@@ -13,10 +12,10 @@ from torch import Tensor
 
 
 def renoise(x0: Tensor, noise: Tensor, t: float) -> Tensor:
-    """`x0` brought to noise level `t` in [0, 1]: (1 − t)·x0 + t·noise. Exactly `x0` at 0 and exactly
-    `noise` at 1.
+    """`x0` brought to noise level `t` in [0, 1]: (1 − t)·x0 + t·noise.
 
-    `x0` and `noise` have one shape; the noise is moved to the device and dtype of `x0`.
+    Exactly `x0` at 0 and exactly `noise` at 1. `x0` and `noise` have one shape; the noise is moved to the
+    device and dtype of `x0`.
     """
     if t == 0.0:
         return x0.clone()
@@ -36,8 +35,7 @@ def velocity_from(x: Tensor, x0: Tensor, t: float) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a network, guided and projected, says about one state: velocity and clean prediction, `[B, T,
-    D]` both."""
+    """What a network, guided and projected, says about a state: velocity and x0, `[B, T, D]` both."""
 
     v: Tensor
     x0: Tensor
@@ -52,5 +50,4 @@ class Prediction:
 
 
 State = dict[str, Tensor]
-"""What a solver or a guidance remembers between steps: named tensors, so that it can be written to a file
-as it is."""
+"""What a solver or a guidance remembers between steps: named tensors, which a file can hold as they are."""

@@ -57,8 +57,7 @@ class NoGuidance:
 
 @dataclass(frozen=True)
 class _Scaled:
-    """Base of the guidances with one scale and one null branch; active where interval[0] <= t <=
-    interval[1]."""
+    """Base of the guidances with one scale and one null branch, active at t inside the closed interval."""
 
     scale: float
     interval: tuple[float, float] = (0.0, 1.0)
@@ -80,8 +79,7 @@ class _Scaled:
 
 @dataclass(frozen=True)
 class ClassifierFree(_Scaled):
-    """v = v_null + scale·(v_cond − v_null) (Ho & Salimans 2022, arXiv 2207.12598, eq. 6 with w = scale −
-    1)."""
+    """v = v_null + scale·(v_cond − v_null) (Ho & Salimans 2022, arXiv 2207.12598, eq. 6, w = scale − 1)."""
 
     def _join(self, x: Tensor, t: float, cond: Tensor, null: Tensor, state: State) -> Tensor:
         return null + self.scale * (cond - null)
@@ -89,8 +87,7 @@ class ClassifierFree(_Scaled):
 
 @dataclass(frozen=True)
 class AdaptiveProjected(_Scaled):
-    """APG (Sadat et al. 2024, arXiv 2410.02416, alg. 1) as ACE-Step uses it, through diffusers' own
-    function.
+    """APG (Sadat et al. 2024, arXiv 2410.02416, alg. 1) as ACE-Step uses it, by diffusers' own function.
 
     Momentum −0.75 over the steps, the update's norm over time held to 2.5 in each channel, its part
     parallel to the conditional prediction dropped (eta 0), v = v_cond + (scale − 1)·update. The running
@@ -118,13 +115,15 @@ class AdaptiveProjected(_Scaled):
 
 @dataclass(frozen=True)
 class AngleBased(_Scaled):
-    """ADG, ACE-Step's angle-based guidance: the clean prediction is turned away from the null one, frame by
-    frame.
+    """ADG, ACE-Step's angle-based guidance: each frame of x0 is turned away from the null branch's.
 
-    With x̂ = x − t·v per branch, θ the angle between x̂_c and x̂_u over channels, w = max(scale − 1, 0) +
-    0.001, θ' = w·θ (held to ±30° with `clip`), perp the part of x̂_c − x̂_u orthogonal to x̂_u: x̂ = cos
-    θ'·x̂_c + (sin θ'/sin θ)·perp (w·perp where sin θ <= 0.001), v = (x − x̂)/t. `norm` scales x̂ to the
-    length of x̂_c over time, channel by channel. A scale up to 1 asks for no guidance.
+    With x̂ = x − t·v per branch, θ the angle between x̂_c and x̂_u over channels,
+    w = max(scale − 1, 0) + 0.001, θ' = w·θ (held to ±30° with `clip`) and perp the part of x̂_c − x̂_u
+    orthogonal to x̂_u:
+
+        x̂ = cos θ'·x̂_c + (sin θ'/sin θ)·perp    (w·perp where sin θ <= 0.001),    v = (x − x̂)/t.
+
+    `norm` scales x̂ to the length of x̂_c over time, channel by channel. A scale up to 1 is no guidance.
     """
 
     norm: bool = False
@@ -158,7 +157,7 @@ class AngleBased(_Scaled):
 
 @dataclass(frozen=True)
 class MultiCondition:
-    """SAGA-SR's guidance with an acoustic condition z_l and a text c (arXiv 2509.24924, sec. 2.4):
+    """SAGA-SR's guidance with an acoustic condition z_l and a text c (arXiv 2509.24924):
 
     v = u(∅,∅) + a·[u(z_l,∅) − u(∅,∅)] + b·[u(z_l,c) − u(z_l,∅)], a = acoustic_scale, b = text_scale. A
     branch whose weight (1 − a, a − b, b) is zero isn't evaluated; outside the interval only COND is.
@@ -216,11 +215,7 @@ def make_guidance(
         )
     for key, value in (("scale", scale), ("acoustic_scale", acoustic_scale), ("text_scale", text_scale)):
         if not (math.isfinite(value) and value >= 0):
-            raise RequestError(
-                Problem(
-                    f"{value} is no guidance scale.", "a number from 0 up; 1 is none.", key=f"guidance.{key}"
-                )
-            )
+            raise RequestError(Problem(f"{value} is no guidance scale.", "a number from 0 up; 1 is none.", key=f"guidance.{key}"))
     if not interval[0] <= interval[1]:
         raise RequestError(
             Problem(

@@ -1,5 +1,4 @@
-"""The denoising loop: walk a schedule under a timeline of conditions, with guidance, projections and a
-solver.
+"""The denoising loop: down a schedule under a timeline of conditions, with guidance, projections, a solver.
 
 `sample` is the only entrance. It runs in inference mode, draws no noise of its own (a `NoiseSource` gives
 it, by purpose and step) and touches no global state. This module knows neither models nor takes: a network
@@ -32,9 +31,11 @@ NoiseSource = Callable[[str, int, Sequence[int]], Tensor]
 
 @dataclass(frozen=True)
 class TraceStep:
-    """What one step did: `t` of its first evaluation, the segment's name (or its number), network rows per
-    take, wall seconds, root mean square of each take's state after it (1 for unit noise), and whether the
-    step began a segment, which drops every cached key and value."""
+    """What one step did.
+
+    `t` of its first evaluation, the segment's name (or its number), network rows per take, wall seconds,
+    root mean square of each take's state after it (1 for unit noise), and whether the step began a segment,
+    which drops every cached key and value."""
 
     t: float
     segment: str
@@ -78,8 +79,7 @@ def sample(
     stop_at: int | None = None,
     state: Mapping[str, Tensor] | None = None,
 ) -> Trajectory:
-    """Denoise `x` `[B, T, D]`, which is at noise level `ts[first_step]`, down the falling timesteps `ts` to
-    0.
+    """Denoise `x` `[B, T, D]`, at noise level `ts[first_step]`, down the falling timesteps `ts` to 0.
 
     An empty `ts` is the identity. `on_step(step, steps)` is called after each step, `step` counting from 1
     over the whole of `ts`; what it raises ends the run. Segments switch at steps counted over the whole of
@@ -125,8 +125,7 @@ def sample(
 
 
 class _Walk:
-    """The moving parts of one call: the segment in force, what guidance and solver remember, and the
-    counts."""
+    """The moving parts of one call: the segment in force, what is remembered, and the counts."""
 
     def __init__(
         self,

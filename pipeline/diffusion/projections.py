@@ -1,5 +1,5 @@
-"""Hooks on the clean prediction x0, applied after guidance; the velocity is then taken anew from the
-projected x0.
+"""Hooks on the clean prediction x0, applied after guidance; the velocity then follows from the projected
+x0.
 
 A projection is a pure function of (x0 `[B, T, D]`, t, step, steps). It knows no network: what it needs of
 an autoencoder or a filter is handed to it as a function.
@@ -26,11 +26,11 @@ class Projection(Protocol):
 
 
 def window_weights(mask: Tensor, fade_frames: int) -> Tensor:
-    """How much of the generated frames is kept: `[…, T]` float32 in [0, 1] for a mask `[…, T]` that is
-    above 0.5 inside.
+    """How much of the generated frames is kept: `[…, T]` in [0, 1], float32, on the CPU.
 
-    0 outside every window; inside, a ramp (i + 1)/(fade + 1) from each edge, at most half the window long,
-    then 1. An edge at the very start or end of the clip has no neighbour to fade into, and no ramp.
+    `mask` `[…, T]` is above 0.5 inside a window. The weight is 0 outside every window; inside, a ramp (i +
+    1)/(fade + 1) from each edge, at most half the window long, then 1. An edge at the very start or end of
+    the clip has no neighbour to fade into, and no ramp.
     """
     inside = (mask > 0.5).cpu()
     rows = inside.reshape(-1, inside.shape[-1])
@@ -54,8 +54,7 @@ def window_weights(mask: Tensor, fade_frames: int) -> Tensor:
 
 
 class RepaintProjection:
-    """The source in place of the prediction outside the window, exactly; a cross-fade just inside its
-    edges.
+    """The source in place of the prediction outside the window, exactly; a cross-fade inside its edges.
 
     Because the velocity follows from the projected x0, the state outside the window is at every step the
     source noised with the trajectory's own noise, and at the end the source itself, bit for bit.
@@ -66,8 +65,7 @@ class RepaintProjection:
     """
 
     def __init__(self, source: Tensor, mask: Tensor, until: float = 1.0, fade_frames: int = 10) -> None:
-        """Raises `RequestError` when mask and source differ in length, `until` lies outside [0, 1] or the
-        fade is negative."""
+        """Raises `RequestError` for unequal lengths, `until` outside [0, 1] or a negative fade."""
         if mask.shape[-1] != source.shape[-2]:
             raise RequestError(
                 Problem(
@@ -76,11 +74,7 @@ class RepaintProjection:
                 )
             )
         if not 0.0 <= until <= 1.0 or fade_frames < 0:
-            raise RequestError(
-                Problem(
-                    f"until {until}, fade {fade_frames} frames.", "until in [0, 1], fade_frames 0 or more."
-                )
-            )
+            raise RequestError(Problem(f"until {until}, fade {fade_frames} frames.", "until in [0, 1], fade_frames 0 or more."))
         self.source, self.until = source, until
         self.weight = window_weights(mask, fade_frames).unsqueeze(-1)
 

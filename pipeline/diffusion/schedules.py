@@ -25,8 +25,7 @@ CLOSEST = 1e-3  # a grid point nearer than this below t_start is left out
 
 
 def shifted(u: float, shift: float) -> float:
-    """t = s·u/(1 + (s − 1)·u), the time shift of flow matching (Esser et al. 2024, arXiv 2403.03206, eq.
-    23)."""
+    """t = s·u/(1 + (s − 1)·u), the time shift of Esser et al. 2024, arXiv 2403.03206, eq. 23."""
     return 1.0 if u == 1.0 else shift * u / (1.0 + (shift - 1.0) * u)
 
 
@@ -85,9 +84,7 @@ def timesteps(
     return tuple(shifted((steps - i) / steps, shift) for i in range(steps))
 
 
-def start_at(
-    ts: Sequence[float], t_start: float, policy: str, *, steps: int, shift: float
-) -> tuple[float, ...]:
+def start_at(ts: Sequence[float], t_start: float, policy: str, *, steps: int, shift: float) -> tuple[float, ...]:
     """The steps of a partial denoising that starts from noise level `t_start` in [0, 1].
 
     - ``truncate``: `t_start` itself, then the schedule's points below it (one closer to it than 0.001 is
@@ -130,9 +127,7 @@ def start_at(
 
 def _karras(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> tuple[float, ...]:
     if not 0 < sigma_min < sigma_max < math.inf:
-        raise _wrong(
-            f"sigma range [{sigma_min}, {sigma_max}] is empty", "0 < sigma_min < sigma_max", "schedule"
-        )
+        raise _wrong(f"sigma range [{sigma_min}, {sigma_max}] is empty", "0 < sigma_min < sigma_max", "schedule")
     high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     ramp = [0.0] if steps == 1 else [i / (steps - 1) for i in range(steps)]
     sigmas = [(high + r * (low - high)) ** rho for r in ramp]

@@ -24,19 +24,17 @@ Draw = Callable[[], Tensor]
 Solver = Callable[[Denoise, Tensor, float, float, State, Draw], tuple[Tensor, State]]
 
 
-def euler(
-    denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw
-) -> tuple[Tensor, State]:
+def euler(denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw) -> tuple[Tensor, State]:
     """x + (t_next − t)·v; first order."""
     p = denoise(x, t)
     return (p.x0 if t_next == 0.0 else x + (t_next - t) * p.v), {}
 
 
-def heun(
-    denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw
-) -> tuple[Tensor, State]:
-    """The mean of the velocities at both ends of the Euler step (Karras et al. 2022, arXiv 2206.00364, alg.
-    1); second order, two evaluations a step. The step to 0 is plain Euler."""
+def heun(denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw) -> tuple[Tensor, State]:
+    """The mean of the velocities at both ends of the Euler step; the step to 0 is plain Euler.
+
+    Second order, two evaluations a step (Karras et al. 2022, arXiv 2206.00364, alg. 1).
+    """
     p = denoise(x, t)
     if t_next == 0.0:
         return p.x0, {}
@@ -44,21 +42,18 @@ def heun(
     return x + (t_next - t) * (0.5 * (p.v + ahead.v)), {}
 
 
-def sde(
-    denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw
-) -> tuple[Tensor, State]:
-    """The clean prediction with fresh noise, at the schedule's own next level: (1 − t_next)·x0 +
-    t_next·noise.
+def sde(denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw) -> tuple[Tensor, State]:
+    """The clean prediction, noised afresh to the schedule's own next level.
 
-    (Consistency-model sampling, Song et al. 2023, arXiv 2303.01469, alg. 1.)
+    (Consistency-model sampling, Song et al. 2023, arXiv 2303.01469, alg. 1.) Made for distilled networks
+    such as turbo, whose prediction is a sample; with one that predicts the mean the spread of the results
+    shrinks.
     """
     p = denoise(x, t)
     return (p.x0 if t_next == 0.0 else renoise(p.x0, draw(), t_next)), {}
 
 
-def dpmpp(
-    denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw
-) -> tuple[Tensor, State]:
+def dpmpp(denoise: Denoise, x: Tensor, t: float, t_next: float, state: State, draw: Draw) -> tuple[Tensor, State]:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, alg. 2) with α = 1 − t, σ = t, λ = log(α/σ);
     second order, one evaluation a step. First order where there is no history, in the last step, and after
     a step from t = 1 (λ = −∞).
@@ -93,8 +88,6 @@ def solver_named(name: str) -> Solver:
     if name not in SOLVERS:
         known = ", ".join(SOLVERS)
         raise RequestError(
-            Problem(
-                f"there is no solver '{name}'.{did_you_mean(name, SOLVERS)}", f"one of {known}.", key="solver"
-            )
+            Problem(f"there is no solver '{name}'.{did_you_mean(name, SOLVERS)}", f"one of {known}.", key="solver")
         )
     return SOLVERS[name]

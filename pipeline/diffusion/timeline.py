@@ -15,8 +15,7 @@ from ..errors import Problem, RequestError
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """One condition, in force until the fraction `until` in [0, 1] of the executed steps. `name` shows in
-    traces."""
+    """One condition, in force until the fraction `until` of the executed steps; `name` shows in traces."""
 
     condition: Any
     until: float = 1.0
@@ -44,8 +43,7 @@ class Timeline:
     segments: tuple[Segment, ...]
 
     def __init__(self, segments: Sequence[Segment]) -> None:
-        """Raises `RequestError` for no segment, an `until` outside [0, 1] or falling, or a last one that
-        ends early."""
+        """Raises `RequestError` unless there is a segment and the `until`s rise inside [0, 1] to 1."""
         object.__setattr__(self, "segments", tuple(segments))
         ends = [s.until for s in self.segments]
         if not ends or ends[-1] != 1.0 or not all(0.0 <= e <= 1.0 for e in ends) or ends != sorted(ends):

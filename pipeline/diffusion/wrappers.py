@@ -23,8 +23,7 @@ class Network(Protocol):
         """As `Denoiser.switch`."""
 
     def predict(self, x: Tensor, level: float, branches: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """The network's own prediction for its own (scaled) input and its own noise level, for each
-        branch."""
+        """The network's own prediction for its own (scaled) input and noise level, for each branch."""
 
 
 def sigma_of(t: float) -> float:
@@ -33,9 +32,10 @@ def sigma_of(t: float) -> float:
 
 
 class VPredictionDenoiser:
-    """v-prediction in the trigonometric variance-preserving convention of Stable Audio (Salimans & Ho 2022,
-    arXiv 2202.00512, app. D): z = cos φ·x0 + sin φ·noise, v = cos φ·noise − sin φ·x0; the network sees z
-    and φ·2/π in [0, 1].
+    """v-prediction in the trigonometric, variance-preserving convention of Stable Audio.
+
+    (Salimans & Ho 2022, arXiv 2202.00512, app. D.) z = cos φ·x0 + sin φ·noise, v = cos φ·noise − sin φ·x0;
+    the network sees z and φ·2/π in [0, 1].
 
     With n = √((1 − t)² + t²): cos φ = (1 − t)/n, sin φ = t/n, z = x/n, and noise − x0 = (sin φ − cos φ)·z +
     (cos φ + sin φ)·v.
@@ -49,8 +49,7 @@ class VPredictionDenoiser:
         self.network.switch(condition)
 
     def velocity(self, x: Tensor, t: float, branches: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Flow-matching velocity `[B, T, D]` of each branch for the flow-matching state `x` at t in [0,
-        1]."""
+        """Velocity `[B, T, D]` of each branch for the flow-matching state `x` at t in [0, 1]."""
         length = math.hypot(1.0 - t, t)
         cosine, sine = (1.0 - t) / length, t / length
         z = x / length
@@ -59,8 +58,7 @@ class VPredictionDenoiser:
 
 
 class EDMDenoiser:
-    """A network under EDM preconditioning (Karras et al. 2022, arXiv 2206.00364, table 1), for data of
-    deviation σ_d:
+    """A network under EDM preconditioning, for data of deviation σ_d (Karras et al. 2022, table 1):
 
     D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise), c_skip = σ_d²/(σ² + σ_d²), c_in = 1/√(σ² + σ_d²).
 
@@ -96,8 +94,7 @@ class EDMDenoiser:
         self.network.switch(condition)
 
     def velocity(self, x: Tensor, t: float, branches: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Flow-matching velocity `[B, T, D]` of each branch for the flow-matching state `x` at t in (0,
-        1]."""
+        """Velocity `[B, T, D]` of each branch for the flow-matching state `x` at t in (0, 1]."""
         size = t * t + (self.sigma_data * (1.0 - t)) ** 2
         root = math.sqrt(size)
         skip = (t - self.sigma_data**2 * (1.0 - t)) / size
@@ -111,8 +108,7 @@ class EDMDenoiser:
             limit = self.sigma_max / (1 + self.sigma_max) if math.isfinite(self.sigma_max) else 1.0
             raise RequestError(
                 Problem(
-                    f"the network knows noise levels up to t = {limit:.6g} (sigma {self.sigma_max:g}), "
-                    f"not t = {t:.6g}.",
+                    f"the network knows noise levels up to t = {limit:.6g} (sigma {self.sigma_max:g}), not t = {t:.6g}.",
                     fix="schedule: karras, or timesteps that start lower.",
                     key="schedule",
                 )
