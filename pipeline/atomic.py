@@ -30,6 +30,7 @@ _ADVICE = {
     errno.EACCES: "this user may not write there; change the permissions or choose another folder",
     errno.EPERM: "this user may not write there; change the permissions or choose another folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder",
+    errno.EEXIST: "a part of the path is a file, not a folder; choose another folder",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 

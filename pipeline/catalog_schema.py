@@ -10,6 +10,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+from .atomic import write_error
 from .errors import RunError
 
 BUSY_S = 30.0  # how long a process waits for another's write
@@ -64,9 +65,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(
-            f"could not make the folder of the catalog {path}: {error.strerror}. Choose another one with SEGUE_HOME."
-        ) from error
+        raise write_error("the catalog", path, error) from error
     db = None
     try:
         db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)

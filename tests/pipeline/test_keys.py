@@ -79,7 +79,8 @@ def test_derived_seed_follows_its_documented_formula():
 def test_seeds_are_in_range_and_unlike(seed, stage, index):
     own = keys.derive_seed(seed, stage, index)
     assert 0 <= own < 2**63
-    others = {keys.derive_seed(seed, stage, index + 1), keys.derive_seed(seed, stage + "x", index), keys.derive_seed(seed + 1, stage, index)}
+    others = {keys.derive_seed(seed, stage, index + 1), keys.derive_seed(seed, stage + "x", index),
+              keys.derive_seed(seed + 1, stage, index)}
     assert own not in others and len(others) == 3
 
 
@@ -136,10 +137,12 @@ FACTS = {
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("stage", {"type": "refine", "version": 2, "steps": 8, "denoise": 0.5}), ("prompt", {"caption": "y"}), ("prompt", {}), ("seed", 6),
+    ("stage", {"type": "refine", "version": 2, "steps": 8, "denoise": 0.5}), ("stage", {"type": "refine"}),
+    ("prompt", {"caption": "y"}), ("prompt", {}), ("seed", 6),
     ("seed", None), ("inputs", {"source": "b" * 40}), ("inputs", {"timbre": "a" * 40}), ("fingerprint", "g"),
-    *(("numerics", replace(FACTS["numerics"], **{field: value})) for field, value in {
-        "device": "cuda", "dtype": "bfloat16", "threads": 2, "micro_batch": 4, "tile_frames": 256, "versions": {"torch": "3"}}.items()),
+    *(("numerics", replace(FACTS["numerics"], **change)) for change in (
+        {"device": "cuda"}, {"dtype": "bfloat16"}, {"threads": 2}, {"micro_batch": 4}, {"tile_frames": 256},
+        {"versions": {"torch": "3"}})),
 ])
 def test_everything_that_decides_bytes_is_part_of_a_take_key(name, value):
     assert keys.take_key(**FACTS) != keys.take_key(**{**FACTS, name: value})

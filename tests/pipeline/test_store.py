@@ -26,7 +26,8 @@ from segue.scoring.report import Defect, Metric, QualityReport
 
 KEY = digest("a key")
 REPORT = QualityReport(
-    overall=7.123456789012345, scorer="test 1", duration_s=0.1, rate_hz=48_000, metrics={"crest_db": Metric(value=0.1 + 0.2, unit="dB")},
+    overall=7.123456789012345, scorer="test 1", duration_s=0.1, rate_hz=48_000,
+    metrics={"crest_db": Metric(value=0.1 + 0.2, unit="dB")},
     defects=(Defect(type="clipping", severity=0.25, start_s=0.0, end_s=0.01, evidence={"samples": 3}),),
 )
 
@@ -36,8 +37,8 @@ def an_entry(seed=0, samples=2_000, latent=True):
     return Entry(
         audio=Audio(torch.randn(2, samples, generator=g), 48_000),
         latent=Latent(torch.randn(10, 64, generator=g), 25.0, "codec-1", t=0.1, samples=samples) if latent else None,
-        prompt=Prompt(caption="ünïcode 🎷", bpm=96, duration_s=0.1), report=REPORT, facts={"gain_db": -1 / 3, "windows": [[0.5, 1.0]]},
-        steps_run=5, forwards=10,
+        prompt=Prompt(caption="ünïcode 🎷", bpm=96, duration_s=0.1), report=REPORT,
+        facts={"gain_db": -1 / 3, "windows": [[0.5, 1.0]]}, steps_run=5, forwards=10,
     )
 
 
@@ -104,7 +105,7 @@ def test_what_comes_back_is_bit_equal(tmp_path):
 
 
 @settings(max_examples=40, deadline=None)
-@given(values=st.lists(st.integers(0, 2**32 - 1), min_size=0, max_size=12), channels=st.integers(1, 3), rate=st.sampled_from([8_000, 192_000]))
+@given(st.lists(st.integers(0, 2**32 - 1), max_size=12), st.integers(1, 3), st.sampled_from([8_000, 192_000]))
 def test_any_float_bits_survive_nan_payloads_and_minus_zero_too(tmp_path_factory, values, channels, rate):
     words = torch.tensor([v - 2**32 if v >= 2**31 else v for v in values], dtype=torch.int32)
     samples = words.view(torch.float32).repeat(channels, 1)
@@ -194,8 +195,9 @@ def test_processes_putting_the_same_keys_leave_one_whole_entry_each(tmp_path):
         for key in order:
             store.put(key, contents[key][which % 2])
             found = store.get(key)
-            ok = [torch.equal(found.audio.samples, e.audio.samples) and torch.equal(found.latent.frames, e.latent.frames) for e in contents[key]]
-            assert sum(ok) == 1  # one writer's entry in whole, never audio of one with the latent of the other
+            mine = [(torch.equal(found.audio.samples, e.audio.samples), torch.equal(found.latent.frames, e.latent.frames))
+                    for e in contents[key]]
+            assert sum(a and b for a, b in mine) == 1  # one writer's entry in whole, never parts of two
 
     children = [fork(lambda which=which: work(which)) for which in range(4)]
     assert [ended(pid) for pid in children] == [0, 0, 0, 0]
