@@ -164,8 +164,9 @@ def _svg_arrow(arrow: Arrow, tops: list[Point]) -> str:
         path += f" V{y1 + _BOX_H:.1f}" if (x1, y1) != tops[-1] else ""
     x, y = tops[-1]
     tip = f"M{x - 4:.1f},{y - 7:.1f} L{x:.1f},{y:.1f} L{x + 4:.1f},{y - 7:.1f} Z"
-    label = html.escape(arrow.label)
-    text = f'<text x="{x + 7:.1f}" y="{y - 9:.1f}" font-size="10" fill="{_FAINT}">{label}</text>' if label else ""
+    side, anchor = (-9, "end") if tops[-2][0] < x else (9, "start")
+    place = f'x="{x + side:.1f}" y="{y - 6:.1f}" text-anchor="{anchor}"'
+    text = f'<text {place} font-size="10" fill="{_FAINT}">{html.escape(arrow.label)}</text>' if arrow.label else ""
     return f'<path d="{path}" fill="none" stroke="{_EDGE}" stroke-width="1.4"/><path d="{tip}" fill="{_EDGE}"/>{text}'
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path as MplPath
 
 from .sketch import Sketch
@@ -46,11 +46,13 @@ def save_png(drawn: Sketch, path: Path, fills: Mapping[str, str], dpi: int = 150
             else:
                 curve += [(start[0], start[1] + bend), (end[0], end[1] - bend), end]
                 codes += [MplPath.CURVE4] * 3
-        line = MplPath(curve, codes)
-        axes.add_patch(FancyArrowPatch(path=line, arrowstyle="-|>", mutation_scale=11, color=_EDGE, linewidth=1.2, fill=False))
+        x, y = corners[-1]
+        axes.add_patch(PathPatch(MplPath(curve, codes), edgecolor=_EDGE, facecolor="none", linewidth=1.2))
+        axes.add_patch(Polygon([(x - 0.05, y - 0.09), (x, y), (x + 0.05, y - 0.09)], color=_EDGE, linewidth=0))
         if arrow.label:
-            x, y = corners[-1]
-            axes.text(x + 0.07, y - 0.22, _plain(arrow.label), fontsize=7.5, color=_FAINT, va="center")
+            side = -1 if corners[-2][0] < x else 1
+            where = {"ha": "right" if side < 0 else "left", "va": "center"}
+            axes.text(x + 0.12 * side, y - 0.09, _plain(arrow.label), fontsize=7.5, color=_FAINT, **where)
     for box in drawn.boxes:
         x, y = at[box.name]
         rounding = _BOX_H / 2 if box.kind == "input" else 0.1

@@ -18,11 +18,13 @@ from pydantic import (
     Field,
     PrivateAttr,
     SerializeAsAny,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from .errors import Problem
+from .plain_kinds import refuse_coercion
 
 if TYPE_CHECKING:
     from .context import Context, Job, Result
@@ -53,6 +55,12 @@ class Spec(BaseModel):
     """Base of everything a preset can say: frozen, unknown keys refused, no NaN, no silent type coercion of text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_coercion(cls, value: Any, field: ValidationInfo) -> Any:
+        refuse_coercion(cls.model_fields[str(field.field_name)].annotation, value)
+        return value
 
 
 class Prompt(Spec):

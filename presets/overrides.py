@@ -13,8 +13,9 @@ from typing import Any
 
 from ..pipeline.errors import Problem, RequestError, did_you_mean
 from ..pipeline.places import COMMAND_LINE
+from ..pipeline.plain_kinds import kinds_in
 from ..pipeline.spec import Pipeline, Stage
-from .spec_problems import Path_, annotation_at, kinds_in
+from .spec_problems import Path_, annotation_at
 from .yaml_reader import Document, read_yaml
 
 

@@ -5,7 +5,6 @@ Knows the shape of specs (fields, nested specs, unions) and the words people bri
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -90,7 +89,7 @@ def _said(errors: list[Any], path: Path_, cls: type[BaseModel]) -> tuple[str, st
         allowed = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         return f"{_shown(given)} is none of the values.{did_you_mean(str(given), allowed)}", f"write one of {', '.join(allowed)}"
     if kind == "value_error":
-        return str(context.get("error", first["msg"])), ""
+        return str(context.get("error", first["msg"])), _about(cls, path, "it is ") if path else ""
     if kind == "string_type" and isinstance(given, int | float):
         text = str(given).lower() if isinstance(given, bool) else str(given)
         return f"this must be text, and {text} reads as {_kind(given)}", f'put it in quotes: {path[-1]}: "{text}"'
@@ -157,18 +156,6 @@ def annotation_at(cls: type[BaseModel], path: Path_) -> Any:
     if owner is None or path[-1] not in owner.model_fields:
         return None
     return owner.model_fields[path[-1]].annotation
-
-
-def kinds_in(annotation: Any) -> set[Any]:
-    """The plain types an annotation allows, e.g. ``{str, NoneType}``; literals count as the type of their values."""
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Literal:
-        return {type(a) for a in args}
-    if origin in (typing.Union, types.UnionType):
-        return set().union(*(kinds_in(a) for a in args))
-    if origin is typing.Annotated:
-        return kinds_in(args[0])
-    return {origin or annotation}
 
 
 def _about(cls: type[BaseModel], path: Path_, head: str = "") -> str:

@@ -121,12 +121,20 @@ class _Reader:
 
     def scalar(self, event: yaml.ScalarEvent) -> Any:
         if not event.implicit[0]:
-            return event.value
+            return self.whole(event.value, event)
         value = plain_scalar(event.value)
         if isinstance(value, float) and not math.isfinite(value):
             self.note(f"{event.value} is no finite number", "write a number, or text in quotes", event)
             return None
         return value
+
+    def whole(self, text: str, event: yaml.Event) -> str:
+        """The text with JSON's pairs of surrogate escapes joined to characters; a single one is a problem."""
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self.note("an escape such as \\ud83d is half a character", "write the character itself", event)
+            return ""
 
     def listing(self, path: Path_) -> list[Any]:
         items: list[Any] = []
@@ -156,7 +164,7 @@ class _Reader:
                 self.note("a key with an anchor or tag", "write a plain key", event)
             if event.implicit[0] and event.value == "<<":
                 self.note("'<<' (merge) is not known here; presets have no inheritance", "write the keys out", event)
-            return event.value
+            return self.whole(event.value, event)
         if isinstance(event, yaml.AliasEvent):
             self.note(f"alias '*{event.anchor}' as a key; presets have no aliases", "write the key out", event)
             return f"*{event.anchor}"
