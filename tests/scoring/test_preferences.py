@@ -45,6 +45,7 @@ SEED_EXAMPLE = """
 
 def entry(index, overall, *, seed=None, report=True, duration_s=8.0, metrics=None, made=None, **more):
     metrics = {"crest_db": 12.0, **(metrics or {})}
+    own = index if seed is None else seed
     known = overall is not None and math.isfinite(overall)
     return GroupEntry(
         take=f"scored/{index}", index=index, key=f"{index:040x}", seed=index if seed is None else seed, overall=overall,
@@ -54,7 +55,7 @@ def entry(index, overall, *, seed=None, report=True, duration_s=8.0, metrics=Non
             defects=tuple(Defect(type=t, severity=s, start_s=0, end_s=1) for t, s in (("clipping", 0.5), ("hum", 0.9))),
         ) if report else None,
         duration_s=duration_s, rate_hz=48_000, audio_path=f"audio/{index}.flac", pcm_sha256=f"{index:064x}",
-        generation=Generation(**{"model": "turbo", "steps": 8, "shift": 3.0, **(made or {})}, seed=index if seed is None else seed),
+        generation=Generation(**{"seed": own, "model": "turbo", "steps": 8, "shift": 3.0, **(made or {})}),
         **more,
     )
 
