@@ -6,6 +6,7 @@ nothing it had finished.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from .context import Job, Result
 from .events import StageDone, StageStarted, TakeDone
 from .expression import parse
 from .graph import Graph
+from .keys import canonical_json
 from .jobs import Passing, group_of, plan_jobs
 from .models.pool import is_out_of_memory
 from .models.resolve import adapter_fingerprint
@@ -143,7 +145,8 @@ class StageRunner:
         if result.report is not None:
             report = result.report
             reports[self.name] = result.report
-        step: dict[str, Any] = {"stage": self.name, "type": self.stage.type, "seed": job.seed, **result.facts}
+        facts = json.loads(canonical_json(result.facts))  # the same order and types, fresh or read back
+        step: dict[str, Any] = {"stage": self.name, "type": self.stage.type, "seed": job.seed, **facts}
         if isinstance(self.stage, DiffusionStage):
             step["weights"] = self._fingerprint()
         if len(job.sources) > 1:
