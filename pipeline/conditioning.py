@@ -61,7 +61,10 @@ def instruction_for(task: str, track: str | None = None, classes: Sequence[str] 
         return TASK_INSTRUCTIONS[task]
     known = (*_AS_TEXT2MUSIC, "cover", "repaint", "extract", "lego", "complete")
     raise RequestError(
-        Problem(f"there is no instruction for a task '{task}'.{did_you_mean(task, known)}", f"use one of {', '.join(known)}.")
+        Problem(
+            f"there is no instruction for a task '{task}'.{did_you_mean(task, known)}",
+            f"use one of {', '.join(known)}.",
+        )
     )
 
 
@@ -105,7 +108,10 @@ def parse_audio_codes(text: str, codebook_size: int | None = None) -> list[int]:
     codes = [int(n) for n in _CODE.findall(text)]
     if not codes:
         raise RequestError(
-            Problem("the audio codes hold no <|audio_code_N|> token.", "write codes like <|audio_code_123|><|audio_code_7|>.")
+            Problem(
+                "the audio codes hold no <|audio_code_N|> token.",
+                "write codes like <|audio_code_123|><|audio_code_7|>.",
+            )
         )
     if codebook_size is not None and max(codes) >= codebook_size:
         raise RequestError(

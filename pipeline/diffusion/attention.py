@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, eq=False)
 class _LayerCache:
-    key: Tensor            # [R, kv_heads, L, head_dim]
-    value: Tensor          # [R, kv_heads, L, head_dim]
-    null: Tensor | None    # [1, 1, hidden]: the whole cross-attention output of a null row
+    key: Tensor  # [R, kv_heads, L, head_dim]
+    value: Tensor  # [R, kv_heads, L, head_dim]
+    null: Tensor | None  # [1, 1, hidden]: the whole cross-attention output of a null row
 
 
 class CachedCrossAttention:
@@ -52,14 +52,18 @@ class CachedCrossAttention:
         image_rotary_emb: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         if self.cache is None:
-            raise RuntimeError("cross-attention was asked for before the segment's keys and values were filled in")
+            raise RuntimeError(
+                "cross-attention was asked for before the segment's keys and values were filled in"
+            )
         rows = hidden_states.shape[0]
         known = self.cache.key.shape[0]
         null = self.cache.null
         if rows == known:
             return self._attend(attn, hidden_states, self.cache)
         if null is None or rows not in (2 * known, 3 * known):
-            raise ValueError(f"{rows} rows do not fit {known} cached conditional rows followed by as many null rows")
+            raise ValueError(
+                f"{rows} rows do not fit {known} cached conditional rows followed by as many null rows"
+            )
         out = torch.empty_like(hidden_states)
         out[:known] = self._attend(attn, hidden_states[:known], self.cache)
         out[known:] = null
@@ -154,7 +158,10 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int, scal
     blocks = -(-length // window)
     pad = blocks * window - length
     q = F.pad(query, (0, 0, 0, pad)).unflatten(2, (blocks, window))  # [B, H, N, w, E]
-    k, v = (F.pad(x, (0, 0, window, window + pad)).unfold(2, 3 * window, window).transpose(-1, -2) for x in (key, value))
+    k, v = (
+        F.pad(x, (0, 0, window, window + pad)).unfold(2, 3 * window, window).transpose(-1, -2)
+        for x in (key, value)
+    )
     at = torch.arange(window, device=query.device)
     to = torch.arange(3 * window, device=query.device)
     near = (to[None, :] - at[:, None] - window).abs() <= window  # [w, 3w]
@@ -171,7 +178,11 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int, scal
         scale=scale,
         enable_gqa=heads != key.shape[1],
     )
-    return out.unflatten(0, (batch, blocks)).transpose(1, 2).reshape(batch, heads, blocks * window, width)[:, :, :length]
+    return (
+        out.unflatten(0, (batch, blocks))
+        .transpose(1, 2)
+        .reshape(batch, heads, blocks * window, width)[:, :, :length]
+    )
 
 
 def _to_out(attn: Any, hidden_states: Tensor) -> Tensor:

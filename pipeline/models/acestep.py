@@ -117,8 +117,13 @@ class AceStepModel:
     def _encoder_states(self, request: ConditionRequest) -> Tensor:
         """What cross-attention sees for one take: lyrics, timbre, text, in this order, `[1, L, H]`."""
         p = self.parts
-        seconds = request.duration_s if request.duration_s is not None else request.frames / self.info.frame_rate_hz
-        text, lyrics = format_text(request.prompt, request.instruction, seconds), format_lyrics(request.prompt)
+        seconds = (
+            request.duration_s if request.duration_s is not None else request.frames / self.info.frame_rate_hz
+        )
+        text, lyrics = (
+            format_text(request.prompt, request.instruction, seconds),
+            format_lyrics(request.prompt),
+        )
         name, timbre = self._timbre(request.timbre)
 
         def encode() -> tuple[Tensor]:
@@ -128,7 +133,15 @@ class AceStepModel:
             sung = encoder.lyric_encoder(inputs_embeds=lyric_embeddings, attention_mask=everything)
             return (torch.cat([sung, timbre, encoder.text_projector(text_states)], dim=1),)
 
-        key = ("states", p.ids["condition_encoder"], p.ids["text_encoder"], p.ids["tokenizer"], text, lyrics, name)
+        key = (
+            "states",
+            p.ids["condition_encoder"],
+            p.ids["text_encoder"],
+            p.ids["tokenizer"],
+            text,
+            lyrics,
+            name,
+        )
         return self._remembered.get(key, encode)[0]
 
     # ---- context ----------------------------------------------------------------------------------------------------
@@ -147,7 +160,9 @@ class AceStepModel:
             return self._from_codes(request.codes or "", frames)
         if request.source is None or request.source.shape != (frames, self.info.latent_dim):
             given = "none" if request.source is None else f"{tuple(request.source.shape)}"
-            raise ValueError(f"context '{request.context}' wants a source latent {(frames, self.info.latent_dim)}, got {given}")
+            raise ValueError(
+                f"context '{request.context}' wants a source latent {(frames, self.info.latent_dim)}, got {given}"
+            )
         source = request.source.to(device=p.device, dtype=p.dtype)
         if request.context == "source":
             return source
@@ -167,10 +182,22 @@ class AceStepModel:
                     f"set duration_s to {len(codes) * window / rate:g}, or give {ceil(frames / window)} codes.",
                 )
             )
-        indices = torch.zeros(1, len(codes), tokenizer.config.fsq_input_num_quantizers, dtype=torch.long, device=self.parts.device)
+        indices = torch.zeros(
+            1,
+            len(codes),
+            tokenizer.config.fsq_input_num_quantizers,
+            dtype=torch.long,
+            device=self.parts.device,
+        )
         indices[0, :, 0] = torch.tensor(codes, device=self.parts.device)
-        latent = detokenizer(tokenizer.quantizer.get_output_from_indices(indices).to(self.parts.dtype))[0, :frames]
-        return torch.cat([latent, self.silence(frames - latent.shape[0])]) if latent.shape[0] < frames else latent
+        latent = detokenizer(tokenizer.quantizer.get_output_from_indices(indices).to(self.parts.dtype))[
+            0, :frames
+        ]
+        return (
+            torch.cat([latent, self.silence(frames - latent.shape[0])])
+            if latent.shape[0] < frames
+            else latent
+        )
 
     def _quantizer(self) -> tuple[Any, Any]:
         p = self.parts
@@ -191,7 +218,9 @@ class AceStepModel:
             mask = torch.ones_like(source)
         else:
             if request.mask.shape != (request.frames,):
-                raise ValueError(f"the mask has shape {tuple(request.mask.shape)}, wanted ({request.frames},)")
+                raise ValueError(
+                    f"the mask has shape {tuple(request.mask.shape)}, wanted ({request.frames},)"
+                )
             mask = request.mask.to(device=p.device, dtype=p.dtype)[:, None].expand_as(source)
         if request.silence_in_mask:
             source = torch.where(mask > 0.5, self.silence(request.frames), source)
@@ -248,5 +277,3 @@ def reference_frames(latent: Tensor, frames: int) -> Tensor:
     last = frames - 2 * third
     middle = total // 3
     return torch.cat([latent[:third], latent[middle : middle + third], latent[total - last :]])
-
-

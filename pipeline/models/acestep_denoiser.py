@@ -81,8 +81,12 @@ class AceStepDenoiser:
         if condition is None:
             raise RuntimeError("velocity was asked for before a segment was begun with switch(condition)")
         if not branches or len(set(branches)) < len(branches) or not set(branches) <= {COND, NULL}:
-            raise ValueError(f"an ACE-Step model knows the branches '{COND}' and '{NULL}', each once; got {branches}")
+            raise ValueError(
+                f"an ACE-Step model knows the branches '{COND}' and '{NULL}', each once; got {branches}"
+            )
         if NULL in branches and condition.null_state is None:
             raise ValueError("this condition has no null embedding, so it can't be guided")
         if x.shape[:2] != (condition.batch, condition.frames):
-            raise ValueError(f"x has shape {tuple(x.shape)}, the condition {condition.batch} takes of {condition.frames} frames")
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}, the condition {condition.batch} takes of {condition.frames} frames"
+            )

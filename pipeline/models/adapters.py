@@ -27,21 +27,41 @@ def adapter_file(path: Path) -> Path:
         if len(files) == 1:
             return files[0]
         if len(files) > 1:
-            named = [f for f in files if f.name in ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")]
+            named = [
+                f
+                for f in files
+                if f.name in ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
+            ]
             if len(named) == 1:
                 return named[0]
             raise RequestError(
-                Problem(f"{path} holds several LoRA files: {', '.join(f.name for f in files)}.", "name one of the files.", key="adapters")
+                Problem(
+                    f"{path} holds several LoRA files: {', '.join(f.name for f in files)}.",
+                    "name one of the files.",
+                    key="adapters",
+                )
             )
         pickled = sorted(f.name for f in path.iterdir() if f.suffix in PICKLED)
-        cause = f"{path} holds no .safetensors file" + (f", only {', '.join(pickled)}, which is not loaded." if pickled else ".")
+        cause = f"{path} holds no .safetensors file" + (
+            f", only {', '.join(pickled)}, which is not loaded." if pickled else "."
+        )
         raise RequestError(Problem(cause, "save the LoRA as safetensors.", key="adapters"))
     if path.suffix in PICKLED:
         raise RequestError(
-            Problem(f"{path} is a pickled file, which can run code when opened; it is not loaded.", "save the LoRA as safetensors.", key="adapters")
+            Problem(
+                f"{path} is a pickled file, which can run code when opened; it is not loaded.",
+                "save the LoRA as safetensors.",
+                key="adapters",
+            )
         )
     if not path.is_file():
-        raise RequestError(Problem(f"there is no LoRA at {path}.", "check the path; it is relative to the preset.", key="adapters"))
+        raise RequestError(
+            Problem(
+                f"there is no LoRA at {path}.",
+                "check the path; it is relative to the preset.",
+                key="adapters",
+            )
+        )
     return path
 
 
@@ -65,6 +85,7 @@ def lay_on(transformer: Any, adapters: Sequence[AdapterChoice]) -> None:
         if names:
             transformer.set_adapters(names, weights=[scale for _, scale in adapters])
         transformer.requires_grad_(False)
+        transformer.eval()
     except BaseException:
         take_off(transformer)
         raise
@@ -84,14 +105,22 @@ def _load(transformer: Any, path: Path, number: int) -> str:
     name = f"segue_{number}"
     try:
         state, metadata = AceStepLoraLoaderMixin.lora_state_dict(
-            str(file.parent), weight_name=file.name, use_safetensors=True, local_files_only=True, return_lora_metadata=True
+            str(file.parent),
+            weight_name=file.name,
+            use_safetensors=True,
+            local_files_only=True,
+            return_lora_metadata=True,
         )
-        state, metadata = _under_prefix(state, "transformer"), metadata
+        state = _under_prefix(state, "transformer")
         _check_fit(transformer, state, file)
         transformer.load_lora_adapter(state, adapter_name=name, metadata=metadata, prefix="transformer")
     except (ValueError, KeyError, RuntimeError, TypeError) as error:
         raise RequestError(
-            Problem(f"{file} can't be laid over this transformer: {error}.", "use a LoRA made for this model family.", key="adapters")
+            Problem(
+                f"{file} can't be laid over this transformer: {error}.",
+                "use a LoRA made for this model family.",
+                key="adapters",
+            )
         ) from error
     return name
 
@@ -107,5 +136,15 @@ def _check_fit(transformer: Any, state: dict[str, Any], file: Path) -> None:
     targets = {k.removeprefix("transformer.").split(".lora")[0] for k in state if "lora" in k}
     strangers = sorted(targets - modules)
     if not targets or strangers:
-        what = f"its layers {', '.join(strangers[:3])} are not in the transformer" if strangers else "it holds no LoRA layer"
-        raise RequestError(Problem(f"{file} does not fit this model: {what}.", "use a LoRA made for this model family.", key="adapters"))
+        what = (
+            f"its layers {', '.join(strangers[:3])} are not in the transformer"
+            if strangers
+            else "it holds no LoRA layer"
+        )
+        raise RequestError(
+            Problem(
+                f"{file} does not fit this model: {what}.",
+                "use a LoRA made for this model family.",
+                key="adapters",
+            )
+        )

@@ -16,8 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_RESIDUAL_RADIUS = 3 * (1 + 3 + 9)  # three kernel-7 convolutions with dilations 1, 3, 9 (diffusers' OobleckResidualUnit)
-_EDGE_RADIUS = 3                    # kernel-7 convolution at either end of the audio side
+_RESIDUAL_RADIUS = 3 * (
+    1 + 3 + 9
+)  # three kernel-7 convolutions with dilations 1, 3, 9 (diffusers' OobleckResidualUnit)
+_EDGE_RADIUS = 3  # kernel-7 convolution at either end of the audio side
 TILE_FRAMES = 512
 TILE_FRAMES_MIN = 32
 

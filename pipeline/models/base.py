@@ -130,4 +130,6 @@ class Model(Protocol):
 class Counters(Protocol):
     """Where models report what they did; the run's counts."""
 
-    def add(self, name: Literal["model_swaps", "text_encodes", "audio_encodes", "audio_decodes"], n: int = 1) -> None: ...
+    def add(
+        self, name: Literal["model_swaps", "text_encodes", "audio_encodes", "audio_decodes"], n: int = 1
+    ) -> None: ...

@@ -34,7 +34,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RequestError(missing(path)) from None
     except (OSError, ValueError) as error:
-        raise RequestError(Problem(f"{path} can't be read as JSON: {error}.", "download or export the model again.")) from None
+        raise RequestError(
+            Problem(f"{path} can't be read as JSON: {error}.", "download or export the model again.")
+        ) from None
     if not isinstance(data, dict):
         raise RequestError(Problem(f"{path} holds no JSON object.", "download or export the model again."))
     return data
@@ -114,7 +116,10 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         raise RequestError(missing(path)) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(
-            Problem(f"{path} is damaged: {error}.", "the file is truncated or is no safetensors file; download it again.")
+            Problem(
+                f"{path} is damaged: {error}.",
+                "the file is truncated or is no safetensors file; download it again.",
+            )
         ) from None
 
 
@@ -187,8 +192,12 @@ def cache_home() -> Path:
 
 def _content(name: str, folder: Path) -> Iterator[tuple[str, str]]:
     if name.startswith("tokenizer"):
-        for path in sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in (".json", ".txt", ".model")):
-            if path.name != "tokenizer_config.json":  # holds paths and library versions; the token table decides
+        for path in sorted(
+            p for p in folder.iterdir() if p.is_file() and p.suffix in (".json", ".txt", ".model")
+        ):
+            if (
+                path.name != "tokenizer_config.json"
+            ):  # holds paths and library versions; the token table decides
                 yield path.name, file_hash(path)
         return
     config = {k: v for k, v in component_config(folder).items() if not k.startswith("_")}
@@ -218,6 +227,8 @@ def _remember(path: str, entry: list[Any]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         data = {p: e for p, e in _remembered().items() if Path(p).exists()}
         data[path] = entry
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=target.parent, suffix=".tmp", delete=False, encoding="utf-8"
+        ) as file:
             json.dump(data, file)
         Path(file.name).replace(target)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +16,43 @@ import torch
 
 from ..errors import RunError
 from .files import check_component, component_config, read_header, weight_files
-from .variants import ACESTEP
+
+_CLASSES = {
+    "vae": "diffusers:AutoencoderOobleck",
+    "tokenizer": "transformers:AutoTokenizer",
+    "acestep.transformer": "diffusers:AceStepTransformer1DModel",
+    "acestep.text_encoder": "transformers:AutoModel",
+    "acestep.condition_encoder": "diffusers.pipelines.ace_step:AceStepConditionEncoder",
+    "acestep.audio_tokenizer": "diffusers.pipelines.ace_step:AceStepAudioTokenizer",
+    "acestep.audio_token_detokenizer": "diffusers.pipelines.ace_step:AceStepAudioTokenDetokenizer",
+    "stable_audio.transformer": "diffusers:StableAudioDiTModel",
+    "stable_audio.text_encoder": "transformers:T5EncoderModel",
+    "stable_audio.projection_model": "diffusers.pipelines.stable_audio:StableAudioProjectionModel",
+}
 
 
 def component_class(family: str, name: str) -> Any:
-    """The class that loads a component of a family."""
-    import diffusers
-    import transformers
-    from diffusers.pipelines import ace_step, stable_audio
-
-    common = {"vae": diffusers.AutoencoderOobleck, "tokenizer": transformers.AutoTokenizer}
-    acestep = {
-        "transformer": diffusers.AceStepTransformer1DModel,
-        "text_encoder": transformers.AutoModel,
-        "condition_encoder": ace_step.AceStepConditionEncoder,
-        "audio_tokenizer": ace_step.AceStepAudioTokenizer,
-        "audio_token_detokenizer": ace_step.AceStepAudioTokenDetokenizer,
-        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler,
-    }
-    stable = {
-        "transformer": diffusers.StableAudioDiTModel,
-        "text_encoder": transformers.T5EncoderModel,
-        "projection_model": stable_audio.StableAudioProjectionModel,
-        "scheduler": diffusers.CosineDPMSolverMultistepScheduler,
-    }
-    return {**common, **(acestep if family == ACESTEP else stable)}[name]
+    """The class that loads a component of a family; imported when it is first asked for."""
+    module, _, attribute = _CLASSES.get(f"{family}.{name}", _CLASSES.get(name, "")).partition(":")
+    if not module:
+        raise KeyError(f"family '{family}' has no component '{name}'")
+    return getattr(import_module(module), attribute)
 
 
 def load_component(family: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
     """Load one component onto the CPU, in `dtype` (None: as stored), frozen and in evaluation mode.
 
+    Of a scheduler the configuration is all that is needed: a dict, without the class (and what it would import).
+
     Raises RequestError when files are missing or damaged (before loading), RunError when the class can't take them.
     """
     check_component(name, folder)
+    if name == "scheduler":
+        return component_config(folder)
     cls = component_class(family, name)
     try:
-        with _quiet():
-            if name in ("tokenizer", "scheduler"):
+        with quiet():
+            if name == "tokenizer":
                 return cls.from_pretrained(str(folder), local_files_only=True)
             keyword = {"dtype" if name == "text_encoder" else "torch_dtype": dtype or stored_type(folder)}
             module = cls.from_pretrained(str(folder), local_files_only=True, use_safetensors=True, **keyword)
@@ -71,7 +72,7 @@ def verify_weights(family: str, name: str, folder: Path) -> None:
     check_component(name, folder)
     cls = component_class(family, name)
     config = component_config(folder)
-    with torch.device("meta"), _quiet():
+    with torch.device("meta"), quiet():
         wanted = {k: tuple(v.shape) for k, v in cls.from_config(config).state_dict().items()}
     held = {k: shape for path in weight_files(folder) for k, (_, shape) in read_header(path).items()}
     absent = sorted(wanted.keys() - held.keys())
@@ -80,7 +81,8 @@ def verify_weights(family: str, name: str, folder: Path) -> None:
         raise RunError(
             f"the weights in {folder} don't fit {cls.__name__}: "
             + "; ".join(
-                [f"missing {k}" for k in absent[:3]] + [f"{k} is {held[k]}, wanted {wanted[k]}" for k in unlike[:3]]
+                [f"missing {k}" for k in absent[:3]]
+                + [f"{k} is {held[k]}, wanted {wanted[k]}" for k in unlike[:3]]
             )
             + "."
         )
@@ -98,7 +100,7 @@ def stored_type(folder: Path) -> torch.dtype:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and no deprecation notes of the libraries while loading; their settings are as before afterwards."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging

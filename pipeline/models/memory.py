@@ -16,7 +16,12 @@ from ..errors import Problem, RequestError
 
 _T = TypeVar("_T", bound=tuple[Tensor, ...])
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+_OUT_OF_MEMORY_TEXTS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "cannot allocate memory",
+)
 
 
 class TensorMemory:
@@ -52,7 +57,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on an accelerator or on the CPU: the micro-batch can be halved then."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _OUT_OF_MEMORY_TEXTS)
+    return isinstance(error, RuntimeError) and any(
+        text in str(error).lower() for text in _OUT_OF_MEMORY_TEXTS
+    )
 
 
 def choose_device(device: str | None = None, dtype: str | None = None) -> tuple[str, str]:
@@ -67,7 +74,9 @@ def choose_device(device: str | None = None, dtype: str | None = None) -> tuple[
     try:
         kind = torch.device(device)
     except RuntimeError:
-        raise RequestError(Problem(f"there is no device '{device}'.", "use cpu, cuda, cuda:1 or mps.")) from None
+        raise RequestError(
+            Problem(f"there is no device '{device}'.", "use cpu, cuda, cuda:1 or mps.")
+        ) from None
     if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
         raise RequestError(
             Problem(
@@ -76,7 +85,9 @@ def choose_device(device: str | None = None, dtype: str | None = None) -> tuple[
             )
         )
     if kind.type == "mps" and not torch.backends.mps.is_available():
-        raise RequestError(Problem("device 'mps' was asked for and is not available here.", "use --device cpu."))
+        raise RequestError(
+            Problem("device 'mps' was asked for and is not available here.", "use --device cpu.")
+        )
     if dtype in (None, "auto"):
         dtype = "bfloat16" if kind.type == "cuda" else "float32"
     assert dtype is not None
@@ -87,7 +98,9 @@ def choose_device(device: str | None = None, dtype: str | None = None) -> tuple[
 def torch_type(name: str) -> torch.dtype:
     """The torch type of that name. Raises RequestError for one that models don't run in."""
     if name not in _TYPES:
-        raise RequestError(Problem(f"there is no number type '{name}' for models.", f"use one of {', '.join(_TYPES)}."))
+        raise RequestError(
+            Problem(f"there is no number type '{name}' for models.", f"use one of {', '.join(_TYPES)}.")
+        )
     return _TYPES[name]
 
 

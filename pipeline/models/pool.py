@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from .files import component_fingerprint, stored_bytes
 from .loading import load_component, verify_weights
 from .memory import TensorMemory, free_bytes, is_out_of_memory, torch_type
 from .resolve import LocatedModel, VariantFiles
+from .stable_audio import StableAudioModel, StableAudioParts
 from .variants import ACESTEP
 
 __all__ = ["Pool", "adapter_fingerprint", "is_out_of_memory"]
@@ -57,12 +59,14 @@ class Pool:
         self._offload = bool(options and options.cpu_offload) and self._device.type != "cpu"
         asked = options.device_budget_gb if options else None
         self._budget = int(asked * 2**30) if asked else free_bytes("cpu") // 2
-        self._shared: dict[str, Any] = {}         # component fingerprint -> module, on the device
-        self._transformers: dict[str, Any] = {}   # fingerprint -> module; all but the active one on the CPU
+        self._shared: dict[str, Any] = {}  # component fingerprint -> module, on the device
+        self._transformers: dict[str, Any] = {}  # fingerprint -> module; all but the active one on the CPU
         self._active: tuple[str, str] | None = None  # (variant, transformer fingerprint)
         self._model: Any = None
         self._laid_on: tuple[AdapterChoice, ...] = ()
         self._remembered = TensorMemory()
+        self._shared_in_use: Mapping[str, Any] = {}
+        self._offloaded: set[int] = set()
 
     # ---- what a run asks for ----------------------------------------------------------------------------------------
 
@@ -75,10 +79,17 @@ class Pool:
         if variant not in self._info.variants:
             known = ", ".join(self._info.variants)
             raise RequestError(
-                Problem(f"model '{self._info.name}' has no variant '{variant}'.{did_you_mean(variant, self._info.variants)}", f"use one of {known}.", key="variant")
+                Problem(
+                    f"model '{self._info.name}' has no variant '{variant}'.{did_you_mean(variant, self._info.variants)}",
+                    f"use one of {known}.",
+                    key="variant",
+                )
             )
         wanted = tuple((Path(path), float(scale)) for path, scale in adapters)
-        with torch.inference_mode(False), torch.no_grad():  # weights stay ordinary tensors, whoever asks for them
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+        ):  # weights stay ordinary tensors, whoever asks for them
             if self._active is None or self._active[0] != variant:
                 self._change_to(variant)
             if wanted != self._laid_on:
@@ -119,7 +130,8 @@ class Pool:
         self._shared.clear()
         self._transformers.clear()
         self._remembered.clear()
-        self._active, self._laid_on = None, ()
+        self._active, self._laid_on, self._shared_in_use = None, (), {}
+        self._offloaded.clear()
         self._collect()
 
     def __enter__(self) -> Pool:
@@ -133,88 +145,103 @@ class Pool:
     def _change_to(self, variant: str) -> None:
         files = self._info.files(variant)
         fingerprint = component_fingerprint("transformer", files.parts["transformer"])
-        swaps = self._active is not None and self._active[1] != fingerprint
-        before = self._active
-        if self._laid_on:
-            self._lay(())
-        transformer = self._transformers.get(fingerprint)
-        if transformer is None and before is not None and self._too_much(files):
+        before = self._active[1] if self._active is not None else None
+        if before is not None and fingerprint not in self._transformers and self._too_much(files):
             verify_weights(files.family, "transformer", files.parts["transformer"])
-            self._let_go(keep="")
-            before = None
-        shared = {n: self._component(files, n) for n in files.parts if n not in ("transformer", "scheduler")}
+            self._let_go()
+        shared = {n: self._component(files, n) for n in files.parts if n != "transformer"}
+        transformer = self._transformers.get(fingerprint)
         if transformer is None:
             transformer = load_component(files.family, "transformer", files.parts["transformer"], self._dtype)
-        if swaps:
-            self._counters.add("model_swaps")
+        # From here on nothing can fail but memory: the last variant may go.
         self._retire()
-        if before is not None and before[1] != fingerprint and self._device.type != "cpu" and not self._offload:
-            self._transformers[before[1]].to("cpu")
-        self._transformers[fingerprint] = self._placed(transformer, fingerprint, self._dtype)
-        self._active, self._laid_on = (variant, fingerprint), ()
-        self._keep_to_budget(fingerprint)
-        self._model = self._built(files, transformer, fingerprint, shared)
+        if before in self._transformers:
+            take_off(self._transformers[before])
+            if before != fingerprint and self._device.type != "cpu" and not self._offload:
+                self._transformers[before].to("cpu")
+        if before is not None and before != fingerprint:
+            self._counters.add("model_swaps")
+        self._transformers[fingerprint] = self._placed(transformer)
+        self._active, self._laid_on, self._shared_in_use = (variant, fingerprint), (), shared
+        self._keep_to_budget()
+        self._model = self._built(files)
 
-    def _built(self, files: VariantFiles, transformer: Any, fingerprint: str, shared: Mapping[str, Any]) -> Any:
-        info = self._info.variants[files.variant]
-        ids = {name: component_fingerprint(name, files.parts[name]) for name in shared} | {"transformer": fingerprint}
-        if files.family != ACESTEP:
-            raise NotImplementedError
-        parts = AceStepParts(
-            transformer=transformer,
-            vae=shared["vae"],
-            text_encoder=shared["text_encoder"],
-            tokenizer=shared["tokenizer"],
-            condition_encoder=shared["condition_encoder"],
-            audio_tokenizer=shared.get("audio_tokenizer"),
-            audio_token_detokenizer=shared.get("audio_token_detokenizer"),
-            ids=ids,
-            device=self._device,
-            dtype=self._dtype,
+    def _built(self, files: VariantFiles) -> AceStepModel | StableAudioModel:
+        assert self._active is not None
+        info, shared = self._info.variants[files.variant], self._shared_in_use
+        ids = {name: component_fingerprint(name, folder) for name, folder in files.parts.items()}
+        transformer = self._transformers[self._active[1]]
+        common: dict[str, Any] = {
+            "ids": ids,
+            "device": self._device,
+            "dtype": self._dtype,
+            "transformer": transformer,
+        }
+        tile = self._numerics.tile_frames
+        if files.family == ACESTEP:
+            named = {f.name: shared.get(f.name) for f in fields(AceStepParts) if f.name not in common}
+            return AceStepModel(info, AceStepParts(**common, **named), self._counters, self._remembered, tile)
+        named = {f.name: shared[f.name] for f in fields(StableAudioParts) if f.name not in common}
+        return StableAudioModel(
+            info, StableAudioParts(**common, **named), self._counters, self._remembered, tile
         )
-        return AceStepModel(info, parts, self._counters, self._remembered, self._numerics.tile_frames)
 
     def _component(self, files: VariantFiles, name: str) -> Any:
         fingerprint = component_fingerprint(name, files.parts[name])
         if fingerprint not in self._shared:
             dtype = torch.float32 if name == "vae" else self._dtype  # audio is made in full precision
-            loaded = load_component(files.family, name, files.parts[name], dtype)
-            self._shared[fingerprint] = self._placed(loaded, fingerprint, dtype)
-        return self._shared[fingerprint]
+            self._shared[fingerprint] = load_component(files.family, name, files.parts[name], dtype)
+        return self._placed(self._shared[fingerprint])
 
     def _autoencoder(self) -> Any:
         files = self._info.files(self.codec_info.variant)
         with torch.inference_mode(False), torch.no_grad():
             return self._component(files, "vae")
 
-    def _placed(self, module: Any, fingerprint: str, dtype: torch.dtype) -> Any:
-        if not isinstance(module, torch.nn.Module) or self._device.type == "cpu":
-            return module
-        if self._offload and getattr(module, "_supports_group_offloading", True):
-            if fingerprint not in self._transformers:
-                from diffusers.hooks import apply_group_offloading
+    def _placed(self, part: Any) -> Any:
+        """The component on the device: moved whole, or leaf by leaf as it runs when offloading was asked for."""
+        if not isinstance(part, torch.nn.Module) or self._device.type == "cpu":
+            return part
+        if not self._offload or not getattr(part, "_supports_group_offloading", True):
+            return part.to(self._device)
+        if id(part) not in self._offloaded:
+            from diffusers.hooks import apply_group_offloading
 
-                apply_group_offloading(module, self._device, torch.device("cpu"), offload_type="leaf_level")
-            return module
-        return module.to(self._device)
+            apply_group_offloading(part, self._device, torch.device("cpu"), offload_type="leaf_level")
+            self._offloaded.add(id(part))
+        return part
 
     # ---- memory -----------------------------------------------------------------------------------------------------
 
     def _too_much(self, files: VariantFiles) -> bool:
         size = torch.empty((), dtype=self._dtype).element_size()
         coming = stored_bytes(files.parts["transformer"]) * size // 4
-        return coming + sum(map(_size, self._transformers.values())) > self._budget
+        return coming + self._held() > self._budget
 
-    def _keep_to_budget(self, active: str) -> None:
-        while len(self._transformers) > 1 and sum(map(_size, self._transformers.values())) > self._budget:
-            oldest = next(f for f in self._transformers if f != active)
-            del self._transformers[oldest]
+    def _keep_to_budget(self) -> None:
+        """Let go of what the active variant does not use while everything held is over the budget, oldest first."""
+        assert self._active is not None
+        in_use = {id(part) for part in self._shared_in_use.values()}
+        idle = [(self._shared, k) for k, part in self._shared.items() if id(part) not in in_use]
+        idle += [(self._transformers, k) for k in self._transformers if k != self._active[1]]
+        for held, key in idle:
+            if self._held() <= self._budget:
+                break
+            self._offloaded.discard(id(held[key]))
+            del held[key]
+        if self._device.type != "cpu" and not self._offload:
+            for part in self._shared.values():
+                if id(part) not in in_use and isinstance(part, torch.nn.Module):
+                    part.to("cpu")
         self._collect()
 
-    def _let_go(self, keep: str) -> None:
+    def _held(self) -> int:
+        return sum(map(_size, (*self._shared.values(), *self._transformers.values())))
+
+    def _let_go(self) -> None:
         self._retire()
-        self._transformers = {f: t for f, t in self._transformers.items() if f == keep}
-        self._active = None
+        self._transformers.clear()
+        self._active, self._laid_on = None, ()
         self._collect()
 
     def _retire(self) -> None:
@@ -231,14 +258,18 @@ class Pool:
 
     def _lay(self, wanted: tuple[AdapterChoice, ...]) -> None:
         assert self._active is not None
-        transformer = self._transformers[self._active[1]]
+        variant, fingerprint = self._active
+        transformer = self._transformers[fingerprint]
         take_off(transformer)
         self._laid_on = ()
+        self._retire()
+        self._model = self._built(self._info.files(variant))
         if wanted:
             lay_on(transformer, wanted)
-            transformer.to(dtype=self._dtype, device=None if self._offload else self._device)
             self._laid_on = wanted
 
 
-def _size(module: torch.nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in (*module.parameters(), *module.buffers()))
+def _size(part: Any) -> int:
+    if not isinstance(part, torch.nn.Module):
+        return 0
+    return sum(p.numel() * p.element_size() for p in (*part.parameters(), *part.buffers()))

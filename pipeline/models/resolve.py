@@ -64,7 +64,9 @@ class VariantFiles:
     def info(self, model: str) -> VariantInfo:
         """The variant's facts; hashes its files (remembered)."""
         self.check()
-        configs = {n: component_config(f) for n, f in self.parts.items() if n != "tokenizer" or _has_config(f)}
+        configs = {
+            n: component_config(f) for n, f in self.parts.items() if n != "tokenizer" or _has_config(f)
+        }
         configs.setdefault("tokenizer", {})
         fingerprint = combined_fingerprint(self.parts)
         codec = combined_fingerprint({"vae": self.parts["vae"]})
@@ -158,7 +160,9 @@ def _several(name: str, offline: bool) -> LocatedModel:
         found = {kind: _find_local(f"{name}-{kind}")[0] for kind in kinds}
         kinds = {kind: kind for kind in kinds if found[kind] is not None}
         if not kinds:
-            raise RequestError(_nothing(name, [p for k in _PREFERRED for p in _find_local(f"{name}-{k}")[1]], offline=True))
+            raise RequestError(
+                _nothing(name, [p for k in _PREFERRED for p in _find_local(f"{name}-{k}")[1]], offline=True)
+            )
 
     def source(kind: str) -> Callable[[], tuple[VariantFiles, VariantInfo]]:
         def find() -> tuple[VariantFiles, VariantInfo]:
@@ -216,7 +220,11 @@ def _download(name: str, repository: str, looked: list[str]) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
         problem = _nothing(name, looked)
-        raise RequestError(Problem(f"{problem.cause} The hub said: {reason[0] if reason else type(error).__name__}", problem.fix)) from None
+        raise RequestError(
+            Problem(
+                f"{problem.cause} The hub said: {reason[0] if reason else type(error).__name__}", problem.fix
+            )
+        ) from None
 
 
 def _model_roots() -> list[Path]:
@@ -255,10 +263,18 @@ def _from_folder(name: str, folder: Path) -> LocatedModel:
         files.check()
     families = {v.family for v in variants}
     if len(families) > 1:
-        raise RequestError(Problem(f"{folder} mixes the families {', '.join(sorted(families))}.", "keep one family a folder."))
+        raise RequestError(
+            Problem(
+                f"{folder} mixes the families {', '.join(sorted(families))}.", "keep one family a folder."
+            )
+        )
     by_name = {v.variant: (lambda v=v: (v, v.info(name))) for v in variants}
     return LocatedModel(
-        name, families.pop(), Variants(by_name), default_variants({v.variant: v.kind for v in variants}), note=note
+        name,
+        families.pop(),
+        Variants(by_name),
+        default_variants({v.variant: v.kind for v in variants}),
+        note=note,
     )
 
 
@@ -267,7 +283,11 @@ def _manifest(folder: Path) -> tuple[list[VariantFiles], str]:
     path = folder / MANIFEST
     data = read_json(path)
     training = data.get("training", "trained")
-    if training not in get_args(Training) or data.get("family") != ACESTEP or not isinstance(data.get("variants"), dict):
+    if (
+        training not in get_args(Training)
+        or data.get("family") != ACESTEP
+        or not isinstance(data.get("variants"), dict)
+    ):
         raise RequestError(
             Problem(
                 f"{path} is no model manifest: it needs family '{ACESTEP}', training one of {', '.join(get_args(Training))}, "
@@ -280,7 +300,10 @@ def _manifest(folder: Path) -> tuple[list[VariantFiles], str]:
         absent = [p for p in ACESTEP_PARTS if p not in parts and p not in ACESTEP_OPTIONAL]
         if absent:
             raise RequestError(
-                Problem(f"{path}: variant '{variant}' names no {', '.join(absent)}.", "name a folder for each part.")
+                Problem(
+                    f"{path}: variant '{variant}' names no {', '.join(absent)}.",
+                    "name a folder for each part.",
+                )
             )
         folders = {p: _inside(folder, str(parts[p]), path) for p in ACESTEP_PARTS if p in parts}
         kind = acestep_kind(component_config(folders["transformer"]), hint=variant)
@@ -291,7 +314,9 @@ def _manifest(folder: Path) -> tuple[list[VariantFiles], str]:
 def _inside(root: Path, relative: str, manifest: Path) -> Path:
     path = (root / relative).resolve()
     if not path.is_relative_to(root.resolve()):
-        raise RequestError(Problem(f"{manifest} points outside its folder: '{relative}'.", "keep the parts beside it."))
+        raise RequestError(
+            Problem(f"{manifest} points outside its folder: '{relative}'.", "keep the parts beside it.")
+        )
     return path
 
 

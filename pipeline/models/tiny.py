@@ -6,6 +6,7 @@ seed. This module knows no stage; nothing at run time uses it.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,11 @@ def _transformer_parameters(hidden: int, layers: int) -> int:
 
 
 def build_tiny_acestep(
-    folder: Path | str, seed: int = 0, size: TinySize | None = None, kind: str = "base", dtype: torch.dtype = torch.float32
+    folder: Path | str,
+    seed: int = 0,
+    size: TinySize | None = None,
+    kind: str = "base",
+    dtype: torch.dtype = torch.float32,
 ) -> Path:
     """Write a random ACE-Step checkpoint of one variant (`kind`: base, sft, turbo) in the official layout; gives the folder.
 
@@ -64,7 +69,11 @@ def build_tiny_acestep(
     """
     from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
     from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
-    from diffusers.pipelines.ace_step import AceStepAudioTokenDetokenizer, AceStepAudioTokenizer, AceStepConditionEncoder
+    from diffusers.pipelines.ace_step import (
+        AceStepAudioTokenDetokenizer,
+        AceStepAudioTokenizer,
+        AceStepConditionEncoder,
+    )
 
     s = size or TinySize()
     folder = Path(folder)
@@ -105,6 +114,72 @@ def build_tiny_acestep(
     return folder
 
 
+def build_tiny_stable_audio(folder: Path | str, seed: int = 0, frames: int = 64) -> Path:
+    """Write a random Stable Audio checkpoint in the official layout, for clips of up to `frames` latent frames."""
+    from diffusers import (
+        AutoencoderOobleck,
+        EDMDPMSolverMultistepScheduler,
+        StableAudioDiTModel,
+        StableAudioPipeline,
+    )
+    from diffusers.pipelines.stable_audio import StableAudioProjectionModel
+    from transformers import T5Config, T5EncoderModel
+
+    folder = Path(folder)
+    tokenizer = _t5_tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        t5 = T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
+        parts: dict[str, Any] = {
+            "transformer": StableAudioDiTModel(
+                sample_size=frames, in_channels=8, num_layers=2, attention_head_dim=16, num_attention_heads=4,
+                num_key_value_attention_heads=2, out_channels=8, cross_attention_dim=32, time_proj_dim=16,
+                global_states_input_dim=64, cross_attention_input_dim=32,
+            ),
+            "projection_model": StableAudioProjectionModel(
+                text_encoder_dim=32, conditioning_dim=32, min_value=0, max_value=512
+            ),
+            "text_encoder": T5EncoderModel(t5),
+            "vae": AutoencoderOobleck(
+                encoder_hidden_size=16, downsampling_ratios=[2, 4, 6], channel_multiples=[1, 1, 1],
+                decoder_channels=8, decoder_input_channels=8, audio_channels=2, sampling_rate=1200,
+            ),
+        }  # fmt: skip
+        for part in parts.values():
+            part.eval()
+    scheduler = EDMDPMSolverMultistepScheduler(
+        sigma_min=0.3, sigma_max=500, sigma_data=1.0, prediction_type="v_prediction"
+    )
+    StableAudioPipeline(tokenizer=tokenizer, scheduler=scheduler, **parts).save_pretrained(folder)
+    _name_cosine_scheduler(folder)
+    return folder
+
+
+def _name_cosine_scheduler(folder: Path) -> None:
+    """Put the released checkpoints' scheduler in: its class needs torchsde to be made, its configuration file does not."""
+    name = "CosineDPMSolverMultistepScheduler"
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = json.loads(path.read_text()) | {
+        "_class_name": name,
+        "sigma_schedule": "exponential",
+        "solver_order": 2,
+    }
+    path.write_text(json.dumps(config, indent=2))
+    path = folder / "model_index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"scheduler": ["diffusers", name]}, indent=2))
+
+
+def _t5_tokenizer() -> Any:
+    """A T5 tokenizer whose pieces are single characters and a few words."""
+    from transformers import T5Tokenizer
+
+    words = ["\u2581jazz", "\u2581trio", "\u2581warm", "\u2581drums"]
+    pieces = ["<pad>", "</s>", "<unk>", "\u2581", *words, *map(chr, range(33, 127))]
+    return T5Tokenizer(
+        vocab=[(piece, -float(n)) for n, piece in enumerate(pieces)], extra_ids=0, model_max_length=24
+    )
+
+
 def _text_encoder(hidden: int, vocabulary: int) -> Any:
     from transformers import Qwen3Config, Qwen3Model
 
@@ -124,9 +199,16 @@ def _word_tokenizer() -> Any:
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=400,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     raw.train_from_iterator([_TOKENS_SEED_TEXT], trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=raw, eos_token="<|endoftext|>", pad_token="<|endoftext|>", padding_side="right", model_max_length=4096
+        tokenizer_object=raw,
+        eos_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        padding_side="right",
+        model_max_length=4096,
     )

@@ -117,7 +117,7 @@ def stable_audio_info(
         hop_length=hop,
         latent_dim=int(vae["decoder_input_channels"]),
         max_duration_s=int(transformer["sample_size"]) * hop / rate,
-        max_text_tokens=int(configs["tokenizer"].get("model_max_length") or 128),
+        max_text_tokens=_t5_limit(configs["tokenizer"]),
         max_lyric_tokens=0,
         fingerprint=fingerprint,
         codec=codec,
@@ -125,11 +125,18 @@ def stable_audio_info(
     )
 
 
+def _t5_limit(tokenizer: Mapping[str, Any]) -> int:
+    """The tokenizer's own limit; where it names none (transformers writes a huge number), Stable Audio Open's 128."""
+    limit = tokenizer.get("model_max_length")
+    return int(limit) if limit and limit <= 4096 else 128
+
+
 def default_variants(kinds: Mapping[str, str]) -> dict[str, str]:
     """Which variant a task gets when none is asked for, from variant name -> kind.
 
     Turbo where there is one; extract, lego and complete go to base, which alone was trained on stems.
     """
+
     def first(*wanted: str) -> str:
         for kind in wanted:
             for name, has in kinds.items():
