@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import torch
 from pydantic import Field
 
 from ..pipeline.conditioning import instruction_for
 from ..pipeline.context import Context, Job, Result
 from ..pipeline.errors import Problem
-from ..pipeline.models.base import ConditionRequest
+from ..pipeline.models.base import ConditionRequest, VariantInfo
 from ..pipeline.spec import DiffusionStage, Name, Unit
 from .denoise import Plan, denoise
 
@@ -92,7 +93,7 @@ class Refine(DiffusionStage):
         return denoise(self, jobs, ctx, plans)
 
 
-def timbre_of(job: Job, ctx: Context, info: object) -> object:
+def timbre_of(job: Job, ctx: Context, info: VariantInfo) -> torch.Tensor | None:
     """The timbre reference's latent frames `[T, D]`, or None when the stage names none."""
     take = job.sources.get("timbre")
-    return None if take is None else ctx.latent(take, info).frames  # type: ignore[arg-type]
+    return None if take is None else ctx.latent(take, info).frames

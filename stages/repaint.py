@@ -100,7 +100,7 @@ class Repaint(DiffusionStage):
     def _plan(self, job: Job, p: _Prepared, ctx: Context, info: VariantInfo) -> Plan:
         request = ConditionRequest(
             job.prompt, self.instruction or instruction_for("repaint"), p.frames.shape[0], context="source", source=p.frames,
-            mask=p.mask, silence_in_mask=True, timbre=timbre_of(job, ctx, info),  # type: ignore[arg-type]
+            mask=p.mask, silence_in_mask=True, timbre=timbre_of(job, ctx, info),
             duration_s=p.samples / info.rate_hz,
         )
         return Plan(((request, 1.0),), p.samples, facts={"windows": [list(w) for w in self.spans()]})

@@ -46,7 +46,7 @@ class _FromSource(DiffusionStage):
             samples = source.samples if source.samples is not None else frames * info.hop_length
             request = ConditionRequest(
                 job.prompt, self.instruction or self._instruction(), frames, context="source", source=source.frames,
-                timbre=timbre_of(job, ctx, info), duration_s=samples / info.rate_hz,  # type: ignore[arg-type]
+                timbre=timbre_of(job, ctx, info), duration_s=samples / info.rate_hz,
             )
             plans.append(Plan(((request, 1.0),), samples))
         return denoise(self, jobs, ctx, plans)

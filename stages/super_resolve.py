@@ -68,7 +68,7 @@ class SuperResolve(DiffusionStage):
         frames = latent.frames.shape[0]
         samples = latent.samples if latent.samples is not None else frames * info.hop_length
         request = ConditionRequest(
-            job.prompt, self.instruction or instruction_for("generate"), frames, timbre=timbre_of(job, ctx, info),  # type: ignore[arg-type]
+            job.prompt, self.instruction or instruction_for("generate"), frames, timbre=timbre_of(job, ctx, info),
             duration_s=samples / info.rate_hz,
         )
         return Plan(((request, 1.0),), samples, start=latent.frames, t_start=self.denoise, facts={"cutoff_hz": round(cutoff, 3)})
