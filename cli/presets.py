@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,7 +71,8 @@ def _drawn(preset: str, form: Format) -> bytes:
     if form is Format.json:
         return json.dumps(pipe.model_dump(mode="json"), indent=2, ensure_ascii=False).encode()
     if form is Format.png:
-        return drawing.as_png(pipe)
+        with tempfile.TemporaryDirectory() as folder:
+            return drawing.as_png(pipe, Path(folder) / "graph.png").read_bytes()
     return (drawing.as_text(pipe) if form is Format.text else drawing.as_mermaid(pipe)).encode()
 
 

@@ -18,7 +18,7 @@ import pytest
 THREADS = 2
 
 
-class NoNetwork(AssertionError):
+class NetworkUsedError(AssertionError):
     """A test tried to leave this machine."""
 
 
@@ -51,7 +51,24 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         if self.family in (socket.AF_INET, socket.AF_INET6):
             host = str(address[0]) if isinstance(address, tuple) else str(address)
             if host not in ("127.0.0.1", "::1", "localhost"):
-                raise NoNetwork(f"a test tried to connect to {address}")
+                raise NetworkUsedError(f"a test tried to connect to {address}")
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds, stereo, 24 kHz: a chord, a bass and a tick every quarter second."""
+    import numpy as np
+    import soundfile as sf
+
+    rate, seconds = 24_000, 2
+    t = np.arange(rate * seconds) / rate
+    rng = np.random.default_rng(5)
+    chord = sum(np.sin(2 * np.pi * f * t) for f in (220, 277.2, 329.6, 440)) / 8
+    ticks = rng.standard_normal(t.size) * np.exp(-((t % 0.25) * 60)) / 6
+    left, right = chord + ticks, 0.8 * chord + np.roll(ticks, 40) + 0.2 * np.sin(2 * np.pi * 55 * t)
+    path = tmp_path_factory.mktemp("clip") / "clip.wav"
+    sf.write(path, np.stack([left, right], 1) * 0.5, rate, subtype="PCM_24")
+    return path
