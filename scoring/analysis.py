@@ -80,7 +80,15 @@ class Analysis:
 
     @cached_property
     def silences(self) -> list[tuple[int, int]]:
+        """Silences of 0.1 s and more, as sample ranges."""
         return silence.silences(self.samples, self.rate_hz, self.gain)
+
+    @property
+    def silence_fraction(self) -> float:
+        """Their share of the time, 0 … 1; 1 for digital silence."""
+        if self.power == 0:
+            return 1.0
+        return sum(end - start for start, end in self.silences) / self.samples.shape[1]
 
     @cached_property
     def gaps(self) -> list[tuple[int, int]]:

@@ -14,8 +14,8 @@ import numpy as np
 
 from .samples import Array, as_samples
 
-_STEP = 1 << 22  # samples at a time
 _LONG_RUN = 8
+_NEAR_CEILING = 0.9
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,25 @@ class FlatTops:
     share: float
 
 
-def _channel_runs(x: Array, flat: float, shortest: int, corner: float, quietest: float) -> Array:
-    """Runs `[N, 3]` (start, end, level) in one channel: |Δ| ≤ `flat` over at least `shortest` samples, |x| ≥
-    `quietest`, and within three samples on either side the wave has moved inwards by at least `corner`."""
-    d = np.diff(x)
-    still = np.abs(d) <= flat
+def _ceilings(x: Array, block: int) -> tuple[Array, Array]:
+    """Highest value upwards and downwards in each block of `block` samples, `[N]` each."""
+    starts = np.arange(0, x.size, block)
+    return np.maximum.reduceat(x, starts), -np.minimum.reduceat(x, starts)
+
+
+def _channel_runs(x: Array, rate_hz: int, flat: float, shortest: int, corner: float) -> Array:
+    """Runs `[N, 3]` (start, end, level) in one channel: |Δ| ≤ `flat` over at least `shortest` samples, within
+    10 % of the highest value of that second on that side, and within three samples before and after the wave
+    has moved inwards by at least `corner`."""
+    still = np.abs(np.diff(x)) <= flat
     edges = np.flatnonzero(np.diff(np.concatenate(([False], still, [False])).astype(np.int8)))
     first, last = edges[::2], edges[1::2]  # sample first … last inclusive stand still
-    keep = (
-        (last - first + 1 >= shortest) & (np.abs(x[first]) >= quietest) & (first >= 3) & (last < x.size - 3)
-    )
+    keep = (last - first + 1 >= shortest) & (first >= 3) & (last < x.size - 3)
     first, last = first[keep], last[keep]
-    sign = np.sign(x[first])
+    up, down = _ceilings(x, rate_hz)
+    sign, second = np.sign(x[first]), first // rate_hz
+    keep = np.abs(x[first]) >= _NEAR_CEILING * np.where(sign > 0, up[second], down[second])
+    first, last, sign = first[keep], last[keep], sign[keep]
     into = sign * (x[first] - x[first - 3])
     out = sign * (x[last] - x[last + 3])
     near = np.minimum(sign * (x[first] - x[first - 1]), sign * (x[last] - x[last + 1]))
@@ -46,28 +53,32 @@ def _channel_runs(x: Array, flat: float, shortest: int, corner: float, quietest:
     return np.stack((first[keep], last[keep] + 1, np.abs(x[first[keep]])), axis=1).astype(np.float64)
 
 
-def _believed(runs: Array, flat: float) -> Array:
-    """Runs that are long, or that stand at the level of another: chance makes short ones, but never at one
-    level."""
+def _believed(runs: Array, flat: float, alike: int) -> Array:
+    """Runs with at least `alike` others at their level (within 4·`flat`), and with none needed, long ones:
+    chance makes short flat crests, but not at one level."""
     if not len(runs):
         return runs
-    order = np.argsort(runs[:, 2], kind="stable")
-    steps = np.diff(runs[order, 2], prepend=-np.inf, append=np.inf)
-    alone = np.empty(len(runs), dtype=bool)
-    alone[order] = np.minimum(steps[:-1], steps[1:]) > 4 * flat
-    return runs[~alone | (runs[:, 1] - runs[:, 0] >= _LONG_RUN)]
+    level = np.sort(runs[:, 2])
+    near = 4 * flat
+    others = np.searchsorted(level, runs[:, 2] + near, "right") - np.searchsorted(level, runs[:, 2] - near) - 1
+    return runs[(others >= alike) | (runs[:, 1] - runs[:, 0] >= _LONG_RUN)]
 
 
 def flat_tops(
-    samples: Any, rate_hz: int, *, tolerance: float = 6e-5, shortest: int = 3, corner: float = 40.0
+    samples: Any,
+    rate_hz: int,
+    *,
+    tolerance: float = 6e-5,
+    shortest: int = 3,
+    corner: float = 40.0,
+    alike: int = 2,
 ) -> FlatTops:
     """Clipped crests of `[C, T]`.
 
     `tolerance`: how much a crest may move from sample to sample and still be flat, as a part of the channel's
-    peak (2⁻¹⁴: below 16-bit noise). `corner`: how many times that (and at least four quantisation steps) the
-    wave must fall within three samples on both sides. A run under eight samples counts only with another at
-    the same level. The defaults find hard clipping; `saturation` loosens them for clipping that went through
-    a filter, a codec or a resampler afterwards.
+    peak (2⁻¹⁴: below 16-bit noise). `corner`: how many times that (and at least eight quantisation steps) the
+    wave must fall within three samples on both sides. `alike`: how many others must stand at the same level
+    for a run under eight samples to count. The defaults find hard clipping; `saturation` loosens them.
 
     >>> t = np.arange(48_000) / 48_000
     >>> sine = np.sin(2 * np.pi * 440 * t)[None]
@@ -76,31 +87,30 @@ def flat_tops(
     """
     x = as_samples(samples, rate_hz)
     runs: list[Array] = []
-    total = 0
+    step = 60 * rate_hz
     for channel in x:
         peak = float(max(-channel.min(), channel.max()))
-        if peak == 0.0 or channel.size < 8:
-            continue
         flat = tolerance * peak
         own: list[Array] = []
-        for start in range(0, channel.size, _STEP):
-            part = channel[start : start + _STEP + 64]
-            least = max(corner * flat, 4 * _quantum(part))
-            found = _channel_runs(part, flat, shortest, least, 0.1 * peak)
-            own.append(found + np.array([start, start, 0.0]))
-        kept = _believed(np.concatenate(own), flat)
-        total += int((kept[:, 1] - kept[:, 0]).sum())
-        runs.append(kept[:, :2].astype(np.int64))
+        for start in range(0, channel.size if peak > 0 else 0, step):
+            part = channel[start : start + step + 64]
+            if part.size < 8:
+                continue
+            least = max(corner * flat, 8 * _quantum(part))
+            own.append(_channel_runs(part, rate_hz, flat, shortest, least) + np.array([start, start, 0.0]))
+        if own:
+            runs.append(_believed(np.concatenate(own), flat, alike)[:, :2].astype(np.int64))
     every = np.concatenate(runs) if runs else np.zeros((0, 2), dtype=np.int64)
     every = every[np.argsort(every[:, 0], kind="stable")]
+    total = int((every[:, 1] - every[:, 0]).sum())
     return FlatTops(tuple((int(a), int(b)) for a, b in every), total / x.size)
 
 
 def saturation(samples: Any, rate_hz: int) -> FlatTops:
-    """Like `flat_tops`, for crests that are no longer exactly flat: at least six samples within 0.2 % of the
-    peak of one another, and a fall of ten times that on either side (after FACTS' |x| > −1 dB and |Δ| <
-    0.001, made gain-free)."""
-    return flat_tops(samples, rate_hz, tolerance=2e-3, shortest=6, corner=10.0)
+    """Like `flat_tops`, for clipping that went through a filter, a codec or a resampler afterwards: crests of
+    at least six samples, each within 0.2 % of the peak of the next, with a fall of ten times that on either
+    side, and five others at the same level (after FACTS' |x| > −1 dB and |Δ| < 0.001, made gain-free)."""
+    return flat_tops(samples, rate_hz, tolerance=2e-3, shortest=6, corner=10.0, alike=5)
 
 
 def _quantum(x: Array) -> float:

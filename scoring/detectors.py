@@ -23,9 +23,7 @@ _NEAR_S = 0.1  # clipped crests closer than this are one defect
 _MOST_SPANS = 200  # a report stays readable; further spans are joined into the last
 
 
-def _defect(
-    kind: str, severity: float, span: tuple[int, int], a: Analysis, **evidence: float | int | str
-) -> Defect:
+def _defect(kind: str, severity: float, span: tuple[int, int], a: Analysis, **evidence: float | int | str) -> Defect:
     return Defect(
         type=kind,
         severity=round(float(np.clip(severity, 0.0, 1.0)), 4),
@@ -83,9 +81,7 @@ def dc_offset(a: Analysis) -> Iterator[Defect]:
     offset = abs(a.dc_offset)
     part = offset / np.sqrt(a.power) if a.power > 0 else 0.0
     if part > 0.05 and offset > 1e-4 and a.duration_s >= 0.5:
-        yield _defect(
-            "dc_offset", 0.2 + 0.8 * (part - 0.05) / 0.45, (0, a.samples.shape[1]), a, offset=a.dc_offset
-        )
+        yield _defect("dc_offset", 0.2 + 0.8 * (part - 0.05) / 0.45, (0, a.samples.shape[1]), a, offset=a.dc_offset)
 
 
 def phase_cancellation(a: Analysis) -> Iterator[Defect]:
@@ -101,24 +97,20 @@ def phase_cancellation(a: Analysis) -> Iterator[Defect]:
         worst = float(values[first:last].mean())
         severity = float(np.interp(-worst, [0.3, 0.7, 1.0], [0.25, 0.75, 1.0]))
         span = (first * step, min(last * step, a.samples.shape[1]))
-        yield _defect(
-            "phase_cancellation", severity, span, a, correlation=round(worst, 3), band=phase_status(worst)
-        )
+        yield _defect("phase_cancellation", severity, span, a, correlation=round(worst, 3), band=phase_status(worst))
 
 
 def gap(a: Analysis) -> Iterator[Defect]:
     """`gap`: a drop-out; 10 ms is severity 0.4, 250 ms and more is 1."""
     for s, e in a.gaps[:_MOST_SPANS]:
         length = (e - s) / a.rate_hz
-        yield _defect(
-            "gap", 0.4 + 0.6 * np.log(length / 0.01) / np.log(25.0), (s, e), a, length_s=round(length, 4)
-        )
+        yield _defect("gap", 0.4 + 0.6 * np.log(length / 0.01) / np.log(25.0), (s, e), a, length_s=round(length, 4))
 
 
 def silence(a: Analysis) -> Iterator[Defect]:
     """`silence`: half a second and more of nothing; severity is its share of the sound."""
     whole = a.samples.shape[1]
-    for s, e in a.silences[:_MOST_SPANS]:
+    for s, e in [(s, e) for s, e in a.silences if e - s >= 0.5 * a.rate_hz][:_MOST_SPANS]:
         place = "start" if s == 0 else "end" if e == whole else "inside"
         yield _defect("silence", (e - s) / whole, (s, e), a, place=place)
 

@@ -68,9 +68,7 @@ def true_peak(samples: Any, rate_hz: int) -> float:
         count = padded[span:].size // _BLOCK
         size = np.abs(padded)
         inner = size[: count * _BLOCK].reshape(count, _BLOCK).max(axis=1)
-        tail = np.concatenate(
-            (inner[1:], [size[count * _BLOCK :].max()])
-        )  # the block after covers the right margin
+        tail = np.concatenate((inner[1:], [size[count * _BLOCK :].max()]))  # the block after covers the right margin
         ceiling = np.maximum(inner, tail) * reach
         order = np.argsort(-ceiling, kind="stable")
         windows = np.lib.stride_tricks.sliding_window_view(padded, _BLOCK + span - 1)[::_BLOCK][:count]

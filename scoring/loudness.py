@@ -51,9 +51,7 @@ def k_weighting(rate_hz: int) -> Array:
         corner = np.sqrt(a[2] / a[0])  # a(p) = a₀·(p² + p·k/Q + k²), k = tan(π·f/48000)
         f = np.arctan(corner) / np.pi * 48_000
         if f >= 0.5 * rate_hz:
-            raise ValueError(
-                f"loudness has no meaning at {rate_hz} Hz: its weighting turns at {f:.0f} Hz; resample up"
-            )
+            raise ValueError(f"loudness has no meaning at {rate_hz} Hz: its weighting turns at {f:.0f} Hz; resample up")
         stretch = corner / np.tan(np.pi * f / rate_hz)
         powers = stretch ** np.array([2, 1, 0])
         b, a = _to_digital(b * powers), _to_digital(a * powers)
@@ -90,9 +88,7 @@ def _weighted_blocks(samples: Array, rate_hz: int) -> Iterator[Array]:
 def sub_block_powers(samples: Array, rate_hz: int) -> Array:
     """Weighted mean-square sum over channels in every whole 0.1 s, `[N]`."""
     weights, found = channel_weights(samples.shape[0]), [np.zeros(0)]
-    for part in _weighted_blocks(
-        samples, rate_hz
-    ):  # ten seconds: a whole number of sub-blocks at any whole rate
+    for part in _weighted_blocks(samples, rate_hz):  # ten seconds: a whole number of sub-blocks at any whole rate
         count = int(np.floor(part.shape[1] / (SUB_BLOCK_S * rate_hz) + 1e-9))
         if count:
             edges = np.round(np.arange(count + 1) * (SUB_BLOCK_S * rate_hz)).astype(np.int64)

@@ -38,14 +38,14 @@ class Band:
 _ANY = 1e9
 _MUSIC = {
     "crest": Band(3.0, 8.0, 24.0, 36.0, 1.0),
-    "bass": Band(-35.0, -18.0, -0.3, 0.0, 0.8),
-    "mid": Band(-30.0, -12.0, -0.05, 0.0, 0.8),
-    "treble": Band(-55.0, -38.0, -6.0, -1.0, 1.2),
+    "bass": Band(-40.0, -22.0, -0.15, 0.0, 0.8),
+    "mid": Band(-36.0, -18.0, -0.05, 0.0, 0.8),
+    "treble": Band(-60.0, -12.0, -5.0, -1.0, 1.5),
     "flatness": Band(-_ANY, -_ANY, 0.15, 0.5, 1.5),
-    "noise_floor": Band(-_ANY, -_ANY, -45.0, -10.0, 2.0),
+    "noise": Band(-_ANY, -_ANY, -35.0, -2.0, 2.5),
     "bandwidth": Band(2_000.0, 16_000.0, _ANY, 2 * _ANY, 2.0),
     "mono_loss": Band(-1.0, 0.0, 3.0, 6.0, 1.0),
-    "silence": Band(-1.0, 0.0, 0.02, 0.6, 2.0),
+    "silence": Band(-1.0, 0.0, 0.0, 0.6, 2.0),
 }
 _SPEECH = _MUSIC | {
     "crest": Band(6.0, 11.0, 26.0, 36.0, 1.0),
@@ -59,13 +59,11 @@ _EFFECTS = _MUSIC | {
     "mid": Band(-200.0, -80.0, 0.0, 1.0, 0.3),
     "treble": Band(-90.0, -60.0, 0.0, 1.0, 0.5),
     "flatness": Band(-_ANY, -_ANY, 0.6, 1.0, 0.5),
-    "noise_floor": Band(-_ANY, -_ANY, -20.0, 0.0, 1.0),
+    "noise": Band(-_ANY, -_ANY, -8.0, 0.0, 0.5),
     "silence": Band(-1.0, 0.0, 0.3, 0.9, 1.5),
 }
 
-BANDS: Mapping[str, Mapping[str, Band]] = MappingProxyType(
-    {"music": _MUSIC, "speech": _SPEECH, "effects": _EFFECTS}
-)
+BANDS: Mapping[str, Mapping[str, Band]] = MappingProxyType({"music": _MUSIC, "speech": _SPEECH, "effects": _EFFECTS})
 
 # What a defect of severity 1 costs of the ten points.
 DEFECT_POINTS: Mapping[str, float] = MappingProxyType(

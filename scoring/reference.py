@@ -90,9 +90,7 @@ def si_sdr(reference: Any, estimate: Any, rate_hz: int = 48_000) -> float | None
     return float(np.mean(found)) if found else None
 
 
-def chroma(
-    samples: Array, rate_hz: int, low_hz: float = 55.0, high_hz: float = 2000.0
-) -> tuple[Array, Array]:
+def chroma(samples: Array, rate_hz: int, low_hz: float = 55.0, high_hz: float = 2000.0) -> tuple[Array, Array]:
     """Pitch-class power `[N, 12]` (A = 0, each bin given to the two classes it lies between) and frame energy
     `[N]`."""
     frames = np.flatnonzero(frame_energies(samples, _CHROMA_FFT, _CHROMA_HOP) >= 0)

@@ -31,14 +31,8 @@ def as_samples(samples: Any, rate_hz: int) -> Array:
     >>> as_samples(np.zeros((2, 5)), 48_000).shape
     (2, 5)
     """
-    if (
-        isinstance(rate_hz, bool)
-        or int(rate_hz) != rate_hz
-        or not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ
-    ):
-        raise ValueError(
-            f"sample rate {rate_hz!r}: give whole Hz between {LOWEST_RATE_HZ} and {HIGHEST_RATE_HZ}"
-        )
+    if isinstance(rate_hz, bool) or int(rate_hz) != rate_hz or not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        raise ValueError(f"sample rate {rate_hz!r}: give whole Hz between {LOWEST_RATE_HZ} and {HIGHEST_RATE_HZ}")
     if hasattr(samples, "detach"):
         samples = samples.detach().cpu()
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()
@@ -46,9 +40,7 @@ def as_samples(samples: Any, rate_hz: int) -> Array:
     if array.ndim != 2:
         raise ValueError(f"samples of shape {array.shape}: give [channels, samples], for one channel x[None]")
     if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(
-            f"samples of type {array.dtype}: give floating point, full scale at ±1 (divide int16 by 32768)"
-        )
+        raise ValueError(f"samples of type {array.dtype}: give floating point, full scale at ±1 (divide int16 by 32768)")
     if 0 in array.shape:
         raise ValueError(f"samples of shape {array.shape}: there is no sound in it; give at least one sample")
     if array.shape[0] > MAX_CHANNELS:
@@ -64,9 +56,7 @@ def same_shape(reference: Any, estimate: Any, rate_hz: int) -> tuple[Array, Arra
     a, b = as_samples(reference, rate_hz), as_samples(estimate, rate_hz)
     if a.shape[0] != b.shape[0]:
         if 1 not in (a.shape[0], b.shape[0]):
-            raise ValueError(
-                f"reference has {a.shape[0]} channels, estimate {b.shape[0]}; mix one of them to match"
-            )
+            raise ValueError(f"reference has {a.shape[0]} channels, estimate {b.shape[0]}; mix one of them to match")
         channels = max(a.shape[0], b.shape[0])
         a, b = (np.repeat(x, channels, 0) if x.shape[0] == 1 else x for x in (a, b))
     n = min(a.shape[1], b.shape[1])
@@ -82,10 +72,7 @@ def power(x: Array) -> float:
     """Mean square over all of `x`, accumulated in float64 without a float64 copy of the whole."""
     flat = x.reshape(-1)
     step = 1 << 20
-    total = sum(
-        float(np.dot(part, part))
-        for part in (flat[i : i + step].astype(np.float64) for i in range(0, flat.size, step))
-    )
+    total = sum(float(np.dot(part, part)) for part in (flat[i : i + step].astype(np.float64) for i in range(0, flat.size, step)))
     return total / flat.size
 
 

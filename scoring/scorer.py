@@ -38,9 +38,7 @@ TREBLE_HZ = (4_000.0, 20_000.0)
 NOISE_HZ = (1_500.0, 12_000.0)
 
 
-def score(
-    samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Mapping[str, float] | None = None
-) -> QualityReport:
+def score(samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Mapping[str, float] | None = None) -> QualityReport:
     """Judge `[C, T]` (torch or numpy, floating, raw: may exceed ±1) at `rate_hz`.
 
     `profile` chooses the good bands; `weights` multiplies the points of single terms (`profiles.TERMS`; 0
@@ -60,9 +58,7 @@ def score(
     if a.duration_s < SHORTEST_S:
         defects = (*defects, Defect(type="too_short", severity=1.0, start_s=0.0, end_s=a.duration_s))
     elif not a.non_finite and a.silent:
-        defects = (
-            Defect(type="silence", severity=1.0, start_s=0.0, end_s=a.duration_s, evidence={"place": "all"}),
-        )
+        defects = (Defect(type="silence", severity=1.0, start_s=0.0, end_s=a.duration_s, evidence={"place": "all"}),)
     gated = bool(a.non_finite) or a.duration_s < SHORTEST_S or a.silent
     return QualityReport(
         overall=0.0 if gated else overall(band_values(a, values), defects, a.duration_s, profile, weights),
@@ -95,7 +91,6 @@ def measure(a: Analysis) -> dict[str, float | None]:
     """Every metric that needs no reference, by name; None where it does not exist."""
     x, rate, s, loud = a.samples, a.rate_hz, a.spectra, a.loudness
     peak, true = levels.sample_peak(x, rate), levels.true_peak(x, rate)
-    exists = a.power > 0
     return {
         "integrated_lufs": loud.integrated if loud else None,
         "momentary_max_lufs": loud.momentary_max if loud else None,
@@ -112,11 +107,12 @@ def measure(a: Analysis) -> dict[str, float | None]:
         "rolloff_hz": spectrum.rolloff_hz(x, rate, spectra=s),
         "bandwidth_hz": a.bandwidth_hz,
         "noise_floor_db": spectrum.noise_floor_db(x, rate, *NOISE_HZ, spectra=s),
+        "steadiness_db": spectrum.steadiness_db(x, rate, *NOISE_HZ, spectra=s),
         "stereo_correlation": stereo.correlation(x, rate),
         "stereo_width": stereo.width(x, rate),
         "mono_loss_db": stereo.mono_loss_db(x, rate),
         "dc_offset": a.dc_offset,
-        "silence_fraction": sum(e - b for b, e in a.silences) / x.shape[1] if exists else 1.0,
+        "silence_fraction": a.silence_fraction,
         "clipped_fraction": a.flat_tops.share,
         "thd_percent": tonal.thd_percent(x, rate),
     }
@@ -125,32 +121,26 @@ def measure(a: Analysis) -> dict[str, float | None]:
 def _metrics(values: Mapping[str, float | None]) -> dict[str, Metric]:
     """All names, always, in the registry's order; those that compare with a reference only when they were
     measured."""
-    return {
-        n: metric(n, values.get(n))
-        for n, facts in METRICS.items()
-        if n in values or not facts.needs_reference
-    }
+    return {n: metric(n, values.get(n)) for n, facts in METRICS.items() if n in values or not facts.needs_reference}
 
 
 def with_metrics(report: QualityReport, values: Mapping[str, float | None]) -> QualityReport:
     """The report with more metrics (for instance those against a reference); overall and defects as they
     were."""
-    return report.model_copy(
-        update={"metrics": {**report.metrics, **{n: metric(n, v) for n, v in values.items()}}}
-    )
+    return report.model_copy(update={"metrics": {**report.metrics, **{n: metric(n, v) for n, v in values.items()}}})
 
 
 def band_values(a: Analysis, values: Mapping[str, float | None]) -> dict[str, float | None]:
     """What the good bands are about. Balance is taken after subtracting the steady noise floor."""
     x, rate, s = a.samples, a.rate_hz, a.spectra
-    clean = np.maximum(s.power - 1.5 * s.floor, 1e-3 * s.power)
+    clean = np.maximum(s.power - 1.5 * s.floor, 1e-5 * s.power)
     return {
         "crest": values.get("crest_db"),
         "bass": spectrum.band_db(x, rate, *BASS_HZ, spectra=s, power=clean),
         "mid": spectrum.band_db(x, rate, *MID_HZ, spectra=s, power=clean),
         "treble": spectrum.band_db(x, rate, *TREBLE_HZ, spectra=s, power=clean),
         "flatness": values.get("flatness"),
-        "noise_floor": values.get("noise_floor_db"),
+        "noise": values.get("steadiness_db"),
         "bandwidth": values.get("bandwidth_hz"),
         "mono_loss": values.get("mono_loss_db"),
         "silence": values.get("silence_fraction"),
@@ -189,5 +179,5 @@ def overall(
     profile: Profile = "music",
     weights: Mapping[str, float] | None = None,
 ) -> float:
-    """The formula of the module's docstring, 0 … 10, rounded to 4 decimals."""
-    return round(max(0.0, 10.0 - sum(deductions(bands, defects, duration_s, profile, weights).values())), 4)
+    """The formula of the module's docstring, 0 … 10, rounded to 0.01 (less is chance)."""
+    return round(max(0.0, 10.0 - sum(deductions(bands, defects, duration_s, profile, weights).values())), 2)

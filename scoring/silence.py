@@ -41,14 +41,12 @@ def gaps(samples: Any, rate_hz: int, gain: float = 1.0) -> list[tuple[int, int]]
         if a == 0 or b == level.size or not GAP_SHORTEST_S <= (b - a) * step / rate_hz <= GAP_LONGEST_S:
             continue
         before, after = level[max(0, a - _BESIDE_FRAMES) : a], level[b : b + _BESIDE_FRAMES]
-        if np.mean(10 ** (before / 10)) > 10 ** (BESIDE_DB / 10) and np.mean(10 ** (after / 10)) > 10 ** (
-            BESIDE_DB / 10
-        ):
+        if np.mean(10 ** (before / 10)) > 10 ** (BESIDE_DB / 10) and np.mean(10 ** (after / 10)) > 10 ** (BESIDE_DB / 10):
             found.append((a * step, min(b * step, x.shape[1])))
     return found
 
 
-def silences(samples: Any, rate_hz: int, gain: float = 1.0, shortest_s: float = 0.5) -> list[tuple[int, int]]:
+def silences(samples: Any, rate_hz: int, gain: float = 1.0, shortest_s: float = 0.1) -> list[tuple[int, int]]:
     """Stretches of at least `shortest_s` in which nothing exceeds −60 dB after `gain` (clicks under 2 ms
     don't end one), as half-open sample ranges."""
     x = as_samples(samples, rate_hz)

@@ -34,9 +34,7 @@ def centroid_hz(samples: Any, rate_hz: int, *, spectra: Spectra | None = None) -
     return float(s.frequencies @ s.magnitude) / total if total > 0 else None
 
 
-def rolloff_hz(
-    samples: Any, rate_hz: int, *, share: float = 0.985, spectra: Spectra | None = None
-) -> float | None:
+def rolloff_hz(samples: Any, rate_hz: int, *, share: float = 0.985, spectra: Spectra | None = None) -> float | None:
     """Frequency below which `share` of the summed magnitude lies, Hz, 0 … rate/2 (SAGA-SR, arXiv 2509.24924:
     0.985; Hann 2048, hop 512, magnitudes summed over time).
 
@@ -98,9 +96,30 @@ def noise_floor_db(
     return band_db(samples, rate_hz, low_hz, high_hz, spectra=s, power=s.floor)
 
 
-def _mean_between(
-    running: Array, low: npt.NDArray[np.intp], high: npt.NDArray[np.intp]
-) -> npt.NDArray[np.float64]:
+def steadiness_db(
+    samples: Any,
+    rate_hz: int,
+    low_hz: float = 1_500.0,
+    high_hz: float = 12_000.0,
+    *,
+    spectra: Spectra | None = None,
+) -> float | None:
+    """How much of each bin between two frequencies is steady noise: 10·log10 of floor over power, averaged
+    over the bins with weight 1/f, dB, −60 … 0; 0 is nothing but noise.
+
+    A filter multiplies floor and power alike, so filtering noise out does not lower it; a band that is empty
+    but for rounding noise counts as noise.
+    """
+    s = spectra or Spectra.of(samples, rate_hz)
+    inside = (s.frequencies >= low_hz) & (s.frequencies < high_hz)
+    if s.silent or not inside.any():
+        return None
+    faint = 1e-13 * float(s.power.max())
+    ratio = np.clip(10 * np.log10((s.floor[inside] + faint) / (s.power[inside] + faint)), -60.0, 0.0)
+    return float(np.average(ratio, weights=1 / s.frequencies[inside]))
+
+
+def _mean_between(running: Array, low: npt.NDArray[np.intp], high: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     return (running[high] - running[low]) / np.maximum(high - low, 1)
 
 

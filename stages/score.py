@@ -67,13 +67,9 @@ class Score(Stage):
         if "reference" in job.sources:
             report = with_metrics(report, self._against(job.sources["reference"], job.source, report, ctx))
         report = report.model_copy(update={"model_training": model_training(job.source)})
-        return Result(
-            same_signal=True, report=report, facts={"scorer": report.scorer, "overall": report.overall}
-        )
+        return Result(same_signal=True, report=report, facts={"scorer": report.scorer, "overall": report.overall})
 
-    def _against(
-        self, reference: Take, take: Take, report: QualityReport, ctx: Context
-    ) -> Mapping[str, float | None]:
+    def _against(self, reference: Take, take: Take, report: QualityReport, ctx: Context) -> Mapping[str, float | None]:
         """Figures against the reference, brought to the take's rate and channels; None where samples aren't
         numbers."""
         heard = ctx.audio(take)

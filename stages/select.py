@@ -35,9 +35,7 @@ class Select(Stage):
     type: Literal["select"] = "select"
     source: Name = Field(description="scored takes to choose among")
     keep: int = Field(1, ge=1, le=10_000, description="how many takes go on")
-    by: str = Field(
-        "overall", min_length=1, max_length=120, description="overall, or any metric of the report"
-    )
+    by: str = Field("overall", min_length=1, max_length=120, description="overall, or any metric of the report")
     order: Literal["best", "highest", "lowest"] = Field(
         "best", description="best: the metric's own better way; highest and lowest as they say"
     )
@@ -88,9 +86,7 @@ class Select(Stage):
             found = take.report.metrics.get(self.by) if take.report else None
             if found is not None:
                 if found.higher_is_better is None:
-                    raise RunError(
-                        f"stage '{ctx.stage}': {_NO_DIRECTION.format(by=self.by)}. Fix: {_SAY_ORDER}."
-                    )
+                    raise RunError(f"stage '{ctx.stage}': {_NO_DIRECTION.format(by=self.by)}. Fix: {_SAY_ORDER}.")
                 return -1.0 if found.higher_is_better else 1.0
         return -1.0
 
