@@ -392,6 +392,30 @@ def test_a_file_size_limit_is_told_and_leaves_nothing_behind(tmp_path):
     assert len(files(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_stopped_at_the_last_move_there_is_all_or_nothing(tmp_path, monkeypatch, error, moved):
+    real = Path.replace
+
+    def replace(self, target):
+        if str(target).endswith(".json"):
+            if moved:
+                real(self, target)
+            raise error
+        return real(self, target)
+
+    store = Store(tmp_path)
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(RunError if isinstance(error, OSError) else KeyboardInterrupt):
+        store.put(KEY, an_entry())
+    monkeypatch.undo()
+    if moved:
+        assert_same(store.get(KEY), an_entry())
+    else:
+        assert files(tmp_path) == [] and store.get(KEY) is None
+    assert store.verify().whole and not store.verify().leftovers
+
+
 def test_a_folder_that_can_not_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     store = Store(tmp_path / "file" / "store")
