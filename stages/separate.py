@@ -19,6 +19,7 @@ from ..pipeline.scope import Scope
 from ..pipeline.spec import Name, Stage
 from ..pipeline.take import Audio
 from ..pipeline.torchaudio_extra import import_torchaudio, torchaudio_problem
+from .kept import kept
 
 Stem = Literal["drums", "bass", "other", "vocals"]
 STEMS: tuple[str, ...] = ("drums", "bass", "other", "vocals")  # the order of the model's outputs
@@ -59,7 +60,7 @@ class Separate(Stage):
             )
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
-        model = self._model(ctx)
+        model = kept(ctx, lambda: self._model(ctx))
         return [self._one(model, job, ctx) for job in jobs]
 
     def _model(self, ctx: Context) -> torch.nn.Module:

@@ -1,0 +1,22 @@
+"""Something costly that lives as long as one stage's work and no longer, such as weights that only this stage uses.
+
+A stage is frozen and may be called once per take, so it can't hold the thing itself; the context it is handed lives
+exactly as long as the stage's work. Knows nothing of what is kept.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_KEPT: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def kept(ctx: object, make: Callable[[], T]) -> T:
+    """What `make` gave when first asked for under this context; it goes when the context goes."""
+    if ctx not in _KEPT:
+        _KEPT[ctx] = make()
+    thing: T = _KEPT[ctx]
+    return thing
