@@ -266,6 +266,34 @@ def test_killed_at_any_file_operation_the_store_is_whole(tmp_path):
     assert len(files(tmp_path)) == 3 * (n + 1)  # a header and two views each: nothing else is left
 
 
+def test_killed_at_any_file_operation_of_a_collection_the_store_is_whole(tmp_path):
+    store, n = Store(tmp_path, durable=False), 0
+    while True:
+        for i in range(3):
+            store.put(digest(i), an_entry(i))
+
+        def work(n=n):
+            seen = 0
+
+            def hook(event, args):
+                nonlocal seen
+                if event in ("open", "os.remove", "os.rmdir"):
+                    if seen == n:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    seen += 1
+
+            sys.addaudithook(hook)
+            Store(tmp_path).gc(max_bytes=0, keep={digest(2)})
+
+        code = ended(fork(work))
+        assert code in (0, -signal.SIGKILL) and store.verify().whole, store.verify().damaged
+        assert_same(store.get(digest(2)), an_entry(2))
+        n += 1
+        if code == 0:
+            break
+    assert n > 6 and list(store.keys()) == [digest(2)]
+
+
 def test_killed_at_random_moments_what_was_reported_done_is_there(tmp_path):
     rng, entry = random.Random(7), an_entry(samples=50_000)
     for attempt in range(8):
