@@ -16,6 +16,7 @@ from . import clipping, levels, silence, spectrum, stereo
 from .loudness import Loudness, loudness
 from .samples import Array, as_samples, power
 from .spectra import Spectra
+from .stereo import Moments
 
 TARGET_LUFS = -18.0  # level-dependent thresholds are applied as if the sound had this loudness
 SILENT_LUFS = -70.0
@@ -95,8 +96,9 @@ class Analysis:
         return silence.gaps(self.samples, self.rate_hz, self.gain)
 
     @cached_property
-    def correlations(self) -> tuple[Array, Array]:
-        return stereo.windowed_correlation(self.samples, self.rate_hz)
+    def moments(self) -> tuple[Moments | None, list[Moments]]:
+        """Of the first two channels: over everything, and in windows of half a second."""
+        return stereo.moments(self.samples, self.rate_hz)
 
     @cached_property
     def dc_offset(self) -> float:

@@ -87,11 +87,10 @@ def dc_offset(a: Analysis) -> Iterator[Defect]:
 def phase_cancellation(a: Analysis) -> Iterator[Defect]:
     """`phase_cancellation`: half-second windows (not more than 40 dB below the loudest) whose correlation is
     in the mild or severe band; −0.3 is severity 0.25, −0.7 is 0.75, −1 is 1."""
-    if a.samples.shape[0] < 2:
-        return
-    values, powers = a.correlations
-    loud = (powers > 1e-4 * powers.max(initial=0.0)) & np.isfinite(values)
-    bad = loud & (np.nan_to_num(values) < MILD)
+    windows = a.moments[1]
+    powers = np.array([m.left + m.right for m in windows])
+    values = np.array([np.nan if m.correlation is None else m.correlation for m in windows])
+    bad = (powers > 1e-4 * powers.max(initial=0.0)) & (np.nan_to_num(values) < MILD)
     step = int(0.5 * a.rate_hz)
     for first, last in spans(bad):
         worst = float(values[first:last].mean())

@@ -70,10 +70,9 @@ def decibel(power_ratio: float, floor_db: float = -200.0) -> float:
 
 def power(x: Array) -> float:
     """Mean square over all of `x`, accumulated in float64 without a float64 copy of the whole."""
-    flat = x.reshape(-1)
-    step = 1 << 20
-    total = sum(float(np.dot(part, part)) for part in (flat[i : i + step].astype(np.float64) for i in range(0, flat.size, step)))
-    return total / flat.size
+    flat, step = x.reshape(-1), 1 << 18
+    parts = (flat[i : i + step].astype(np.float64) for i in range(0, flat.size, step))
+    return sum(float(np.einsum("i,i->", part, part)) for part in parts) / flat.size
 
 
 def spans(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

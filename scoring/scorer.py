@@ -90,6 +90,7 @@ def check_profile(profile: str, weights: Mapping[str, float] | None) -> None:
 def measure(a: Analysis) -> dict[str, float | None]:
     """Every metric that needs no reference, by name; None where it does not exist."""
     x, rate, s, loud = a.samples, a.rate_hz, a.spectra, a.loudness
+    pair = a.moments[0]
     peak, true = levels.sample_peak(x, rate), levels.true_peak(x, rate)
     return {
         "integrated_lufs": loud.integrated if loud else None,
@@ -108,9 +109,9 @@ def measure(a: Analysis) -> dict[str, float | None]:
         "bandwidth_hz": a.bandwidth_hz,
         "noise_floor_db": spectrum.noise_floor_db(x, rate, *NOISE_HZ, spectra=s),
         "steadiness_db": spectrum.steadiness_db(x, rate, *NOISE_HZ, spectra=s),
-        "stereo_correlation": stereo.correlation(x, rate),
-        "stereo_width": stereo.width(x, rate),
-        "mono_loss_db": stereo.mono_loss_db(x, rate),
+        "stereo_correlation": stereo.correlation(x, rate, pair=pair),
+        "stereo_width": stereo.width(x, rate, pair=pair),
+        "mono_loss_db": stereo.mono_loss_db(x, rate, pair=pair),
         "dc_offset": a.dc_offset,
         "silence_fraction": a.silence_fraction,
         "clipped_fraction": a.flat_tops.share,

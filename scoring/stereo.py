@@ -1,11 +1,11 @@
 """What two channels do to each other: correlation, width, and what is lost in mono.
 
-With more than two channels the first two (left and right in every usual order) are looked at. Knows no
-spectra.
+With more than two channels the first two (left and right in every usual order) are looked at. Knows no spectra.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,23 +14,74 @@ from .samples import Array, as_samples, decibel
 
 SEVERE, MILD = -0.7, -0.3
 NO_MONO_DB = 100.0  # a loss beyond this is stated as this
+_NOTHING = 1e-20
 
 
-def _moments(pair: Array) -> tuple[float, float, float]:
-    """Variances of left and right and their covariance, in float64."""
-    left, right = (c.astype(np.float64) - np.mean(c, dtype=np.float64) for c in pair)
-    return float(left @ left) / left.size, float(right @ right) / left.size, float(left @ right) / left.size
+@dataclass(frozen=True)
+class Moments:
+    """Variances of left and right and their covariance."""
+
+    left: float
+    right: float
+    both: float
+
+    @property
+    def mid(self) -> float:
+        """Variance of (L+R)/2."""
+        return max((self.left + self.right + 2 * self.both) / 4, 0.0)
+
+    @property
+    def side(self) -> float:
+        """Variance of (L−R)/2."""
+        return max((self.left + self.right - 2 * self.both) / 4, 0.0)
+
+    @property
+    def correlation(self) -> float | None:
+        """Pearson's, −1 … 1; None when either side is silent."""
+        if self.left <= _NOTHING or self.right <= _NOTHING:
+            return None
+        return float(np.clip(self.both / np.sqrt(self.left * self.right), -1.0, 1.0))
 
 
-def correlation(samples: Any, rate_hz: int) -> float | None:
-    """Pearson correlation of left and right, −1 … 1. None for one channel or when either is silent."""
+def _from_sums(sums: Array) -> Moments:
+    """From (count, ΣL, ΣR, ΣL², ΣR², ΣLR). A constant's variance is rounding, not signal, and is 0 here."""
+    n, left, right, ll, rr, lr = (float(v) for v in sums)
+    variances = (ll / n - (left / n) ** 2, rr / n - (right / n) ** 2)
+    kept = [v if v > 1e-12 * e / n else 0.0 for v, e in zip(variances, (ll, rr), strict=True)]
+    return Moments(kept[0], kept[1], lr / n - left * right / n**2 if all(kept) else 0.0)
+
+
+def moments(samples: Any, rate_hz: int, window_s: float = 0.5) -> tuple[Moments | None, list[Moments]]:
+    """Moments of the first two channels of `[C, T]`, over all of it and in windows of `window_s` (a last one shorter
+    than a quarter of that is left out of the list). (None, []) for one channel. Accumulated in float64, without
+    BLAS, so that the figures do not depend on the number of threads.
+    """
     x = as_samples(samples, rate_hz)
     if x.shape[0] < 2:
-        return None
-    ll, rr, lr = _moments(x[:2])
-    if ll <= 1e-20 or rr <= 1e-20:
-        return None
-    return float(np.clip(lr / np.sqrt(ll * rr), -1.0, 1.0))
+        return None, []
+    step = max(int(window_s * rate_hz), 1)
+    sums, windows = np.zeros(6), []
+    for start in range(0, x.shape[1], step):
+        left, right = x[:2, start : start + step].astype(np.float64)
+        squares = [np.einsum("i,i->", a, b) for a, b in ((left, left), (right, right), (left, right))]
+        part = np.array([left.size, left.sum(), right.sum(), *squares])
+        sums += part
+        if left.size >= max(step // 4, 2):
+            windows.append(_from_sums(part))
+    return _from_sums(sums), windows
+
+
+def correlation(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
+    """Pearson correlation of left and right, −1 … 1. None for one channel or when either is silent.
+
+    `pair` are moments taken before; then the samples are not looked at (so in all of this module).
+
+    >>> x = np.random.default_rng(0).standard_normal(48_000)
+    >>> round(correlation(np.stack([x, -x]), 48_000), 6)
+    -1.0
+    """
+    pair = pair or moments(samples, rate_hz)[0]
+    return pair.correlation if pair else None
 
 
 def phase_status(value: float) -> Literal["good", "mild", "severe"]:
@@ -38,45 +89,23 @@ def phase_status(value: float) -> Literal["good", "mild", "severe"]:
     return "severe" if value < SEVERE else "mild" if value <= MILD else "good"
 
 
-def width(samples: Any, rate_hz: int) -> float | None:
-    """RMS of the side (L−R)/2 over RMS of the mid (L+R)/2: 0 for mono, 1 for unrelated channels of equal
-    level.
+def width(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
+    """RMS of the side (L−R)/2 over RMS of the mid (L+R)/2: 0 for mono, 1 for unrelated channels of equal level.
 
     None for one channel, silence, or when there is no mid at all (one channel inverted).
     """
-    x = as_samples(samples, rate_hz)
-    if x.shape[0] < 2:
+    pair = pair or moments(samples, rate_hz)[0]
+    if pair is None or pair.mid <= max(_NOTHING, 1e-10 * (pair.left + pair.right)):
         return None
-    ll, rr, lr = _moments(x[:2])
-    mid, side = (ll + rr + 2 * lr) / 4, max(ll + rr - 2 * lr, 0.0) / 4
-    return float(np.sqrt(side / mid)) if mid > 1e-10 * (ll + rr) and mid > 1e-20 else None
+    return float(np.sqrt(pair.side / pair.mid))
 
 
-def mono_loss_db(samples: Any, rate_hz: int) -> float | None:
+def mono_loss_db(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
     """How much power (L+R)/2 has less than the channels have on average, dB: 0 for equal channels, 3.01 for
     unrelated ones, 100 (the cap) for inverted ones. Above 3 is worth a warning, above 6 a fault. None for one
     channel or silence.
     """
-    x = as_samples(samples, rate_hz)
-    if x.shape[0] < 2:
+    pair = pair or moments(samples, rate_hz)[0]
+    if pair is None or pair.left + pair.right <= _NOTHING:
         return None
-    ll, rr, lr = _moments(x[:2])
-    if ll + rr <= 1e-20:
-        return None
-    mono = max((ll + rr + 2 * lr) / 4, 0.0)
-    return min(NO_MONO_DB, max(0.0, -decibel(mono / ((ll + rr) / 2))))
-
-
-def windowed_correlation(samples: Array, rate_hz: int, window_s: float = 0.5) -> tuple[Array, Array]:
-    """Correlation and mean square (of the pair) in windows of `window_s`, each `[N]`; NaN where a channel is
-    silent."""
-    step = max(int(window_s * rate_hz), 1)
-    values, powers = [], []
-    for start in range(0, samples.shape[1], step):
-        part = samples[:2, start : start + step]
-        if part.shape[1] < max(step // 4, 2):
-            continue
-        ll, rr, lr = _moments(part)
-        values.append(lr / np.sqrt(ll * rr) if ll > 1e-20 and rr > 1e-20 else np.nan)
-        powers.append((ll + rr) / 2)
-    return np.array(values), np.array(powers)
+    return min(NO_MONO_DB, max(0.0, -decibel(pair.mid / ((pair.left + pair.right) / 2))))
