@@ -20,7 +20,6 @@ from ..pipeline.diffusion.projections import LowBandProjection
 from ..pipeline.models.base import ConditionRequest, VariantInfo
 from ..pipeline.spec import DiffusionStage, Name, Unit
 from ..pipeline.take import Audio
-from ..scoring.spectra import Spectra
 from ..scoring.spectrum import rolloff_hz
 from .bands import low_pass, replace_low_band
 from .denoise import Plan, denoise
@@ -60,7 +59,7 @@ class SuperResolve(DiffusionStage):
 
     def _cutoff(self, samples: torch.Tensor, info: VariantInfo) -> float:
         nyquist = info.rate_hz / 2
-        measured = self.cutoff_hz if self.cutoff_hz is not None else rolloff_hz(Spectra.of(samples, info.rate_hz))
+        measured = self.cutoff_hz if self.cutoff_hz is not None else rolloff_hz(samples, info.rate_hz)
         return float(min(nyquist, measured if measured else nyquist))
 
     def _plan(self, job: Job, cutoff: float, ctx: Context, info: VariantInfo) -> Plan:
