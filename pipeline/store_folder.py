@@ -1,7 +1,7 @@
 """Where a store's files lie, and the moves that keep it whole: settle an entry, set a damaged one aside,
 remove one.
 
-An entry is ``ab/abcd….json`` (the header) and one ``ab/abcd….audio.<sha>.safetensors`` or ``….latent.<sha>…``
+An entry is ``ab/abcd….json`` (the header) and one ``ab/abcd….audio.<crc>.safetensors`` or ``….latent.<crc>…``
 a view. The header is written last and alone makes the entry exist; views carry their checksum in the name, so
 that two processes putting one key never mix. Every move is made under one lock file; reading needs no lock.
 
@@ -10,7 +10,6 @@ Knows no run and no stage, and warns nobody: `Store` does.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from .store_format import (
     Header,
     View,
     ViewFile,
+    checksum,
     decode_header,
     decode_view,
     encode_header,
@@ -99,8 +99,8 @@ class StoreFolder:
         try:
             for kind, view in entry.views().items():
                 data = encode_view(view)
-                sha = hashlib.sha256(data).hexdigest()
-                file = ViewFile(f"{key}.{kind}.{sha[:16]}.safetensors", sha, len(data))
+                crc = checksum(data)
+                file = ViewFile(f"{key}.{kind}.{crc:08x}.safetensors", crc, len(data))
                 temps[kind] = (file, write_temp(self.header_path(key).parent, data, self.durable))
             with self.lock():
                 return self._settle(key, entry, temps, only_views)
