@@ -67,6 +67,32 @@ def test_a_heun_corrector_stays_in_its_steps_segment(fields, recorder, noise) ->
     ]  # fmt: skip
 
 
+class Counting:
+    """A guidance that counts its evaluations in its memory."""
+
+    remembers = True
+
+    def __init__(self) -> None:
+        self.found: list[int] = []
+
+    def branches(self, t: float) -> tuple[str, ...]:
+        return (COND,)
+
+    def combine(self, x: torch.Tensor, t: float, preds: dict, state: dict) -> torch.Tensor:
+        count = state.get("count", torch.tensor(0))
+        self.found.append(int(count))
+        state["count"] = count + 1
+        return preds[COND]
+
+
+def test_a_heun_corrector_sees_the_memory_its_step_began_with(fields, recorder, noise) -> None:
+    """So that both ends of a step follow one rule, and guidance's momentum moves once a step, as under Euler."""
+    counting, ts = Counting(), timesteps("linear", 6, 1.0)
+    timeline = Timeline.cover(fields.point(1.0), fields.point(2.0), 0.5)
+    sample(recorder(), timeline, ts, X, solver="heun", guidance=counting, noise=noise)
+    assert counting.found == [0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2]
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_switch_starts_guidance_and_solver_afresh(fields, recorder, noise, solver: str, kind: str) -> None:

@@ -129,8 +129,8 @@ HOP = 8
 
 
 def encode(audio: torch.Tensor) -> torch.Tensor:
-    """A linear codec that loses something: a frame holds the first six of its eight Fourier-like coefficients."""
-    return audio.unflatten(-1, (-1, HOP)).squeeze(1) @ BASIS[:, :6]
+    """A linear codec that is not its decoder's inverse: six of a frame's eight coefficients, a tenth too weak."""
+    return 0.9 * audio.unflatten(-1, (-1, HOP)).squeeze(1) @ BASIS[:, :6]
 
 
 def decode(latent: torch.Tensor) -> torch.Tensor:
