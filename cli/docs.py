@@ -7,6 +7,7 @@ no preset by name.
 from __future__ import annotations
 
 import argparse
+import enum
 import inspect
 import json
 import sys
@@ -32,14 +33,14 @@ NOTE = "<!-- made by `python -m segue.cli.docs`; edit the code it is made from -
 def stages_page() -> str:
     """`docs/stages.md`: every stage type with its own fields, then the fields they share, then the blocks."""
     references = [stage_reference(name, cls) for name, cls in STAGES.items()]
-    parts = [NOTE, "# Stages", "What each stage does and takes. `segue stages TYPE` prints the same.", ""]
+    parts = [NOTE, "", "# Stages", "", "What each stage does and takes. `segue stages TYPE` prints the same.", ""]
     overview = [(f"[`{r.name}`](#{r.name})", "yes" if r.diffuses else "", r.about) for r in references]
     parts += [*_table(("type", "denoises", "about"), overview), ""]
     for reference in references:
         parts += _stage_section(reference)
-    parts += _section("Fields every stage has", _doc(Stage), _rows(Stage, ("type",)))
-    shared = (*Stage.model_fields,)
-    parts += _section("Fields every denoising stage has", _doc(DiffusionStage), _rows(DiffusionStage, shared))
+    parts += _section("Fields every stage has", "", _rows(Stage, ("type",)))
+    beside = "Beside the fields every stage has. What is left out takes the variant's own default (`segue models`)."
+    parts += _section("Fields every denoising stage has", beside, _rows(DiffusionStage, Stage.model_fields))
     parts += ["## Blocks", "", "What the fields above are made of.", ""]
     for block in block_references(STAGES):
         parts += _section(block.name, block.about, block.fields, level=3)
@@ -57,7 +58,7 @@ def _rows(cls: type[Stage], without: Iterable[str]) -> list[FieldRow]:
 
 
 def _section(title: str, about: str, fields: Sequence[FieldRow], level: int = 2) -> list[str]:
-    return [f"{'#' * level} {title}", "", about, "", *_field_table(fields)]
+    return [f"{'#' * level} {title}", "", *([about, ""] if about else []), *_field_table(fields)]
 
 
 def _field_table(fields: Sequence[FieldRow]) -> list[str]:
@@ -69,20 +70,21 @@ def _field_table(fields: Sequence[FieldRow]) -> list[str]:
 
 def presets_page() -> str:
     """`docs/presets.md`: every shipped preset, what it is about and its graph."""
-    parts = [NOTE, "# Presets", "Each runs with `segue run NAME`; `segue show NAME` draws it.", ""]
+    parts = [NOTE, "", "# Presets", "", "Each runs with `segue run NAME`; `segue show NAME` draws it.", ""]
     for info in presets():
         pipe = load(info.name)
         graph = Graph(pipe)
         made = ", ".join(f"{graph.takes(name)} of `{name}`" for name in graph.outputs)
-        parts += [f"## {info.name}", "", info.about, "", f"Inputs: {', '.join(f'`{i}`' for i in pipe.inputs) or 'none'}."]
-        parts += [f"Takes written: {made}.", "", "```mermaid", as_mermaid(pipe).strip(), "```", ""]
+        inputs = ", ".join(f"`{i}`" for i in pipe.inputs) or "none"
+        parts += [f"## {info.name}", "", info.about, "", f"Inputs: {inputs}. Takes written: {made}."]
+        parts += ["", "```mermaid", as_mermaid(pipe).strip(), "```", ""]
     return _joined(parts)
 
 
 def cli_page() -> str:
     """`docs/cli.md`: every command with its arguments and options."""
     root: Any = typer.main.get_command(app)
-    parts = [NOTE, "# Command line", inspect.cleandoc(root.help or ""), ""]
+    parts = [NOTE, "", "# Command line", "", inspect.cleandoc(root.help or ""), ""]
     for path, command in _commands(root, ("segue",)):
         if path == ("segue",):
             continue
@@ -121,9 +123,8 @@ def _parameters(command: Any) -> list[str]:
 
 
 def _option_value(parameter: Any) -> str:
-    choices = getattr(parameter.type, "choices", None)
-    if choices:
-        return "|".join(str(getattr(c, "value", c)) for c in choices)
+    if isinstance(parameter.default, enum.Enum):
+        return "|".join(str(choice.value) for choice in type(parameter.default))
     return str(parameter.metavar or parameter.name.rstrip("_").upper())
 
 
@@ -138,10 +139,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "schema.json": schema_page,
 }
-
-
-def _doc(cls: type) -> str:
-    return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

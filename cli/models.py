@@ -99,7 +99,7 @@ def export(
     if folder.exists() and not folder.is_dir():
         raise RequestError(Problem(f"{folder} is a file", "name a folder", key="DIR"))
     with quiet_stdout():
-        from ..pipeline.models.resolve import export_model
+        from ..pipeline.models.export import export_model
 
         written = export_model(model, folder)
     if as_json:

@@ -53,7 +53,7 @@ def stage_reference(type_name: str, cls: type[Stage]) -> Reference:
     schema = cls.model_json_schema()
     base: type[Stage] = DiffusionStage if issubclass(cls, DiffusionStage) else Stage
     shared = [name for name in cls.model_fields if name in base.model_fields and name != "type"]
-    own = [name for name in cls.model_fields if name not in base.model_fields]
+    own = [name for name in cls.model_fields if name not in shared]
     rows = tuple(_row(name, schema, cls) for name in [*own, *shared])
     return Reference(type_name, cls.__name__, _doc(cls), rows, tuple(shared), cls.task, cls.diffuses)
 

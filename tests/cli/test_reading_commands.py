@@ -23,10 +23,11 @@ Call = Callable[..., Any]
 PRESETS = sorted(p.stem for p in (Path(__file__).parents[2] / "presets").glob("*.yaml"))
 
 
-def write_tone(path: Path, amplitude: float = 0.3, seconds: float = 1.0) -> Path:
-    t = np.arange(round(48_000 * seconds)) / 48_000
-    soundfile.write(path, np.stack([amplitude * np.sin(2 * np.pi * 440 * t)] * 2, 1), 48_000, subtype="FLOAT")
-    return path
+def write_noise(path: Path, clipped: bool = False) -> None:
+    """Two seconds of stereo noise, quiet; or driven hard into full scale."""
+    noise = np.random.default_rng(0).standard_normal((96_000, 2))
+    samples = np.clip(2.0 * noise, -1, 1) if clipped else 0.1 * noise
+    soundfile.write(path, samples, 48_000, subtype="FLOAT")
 
 
 def test_presets_lists_every_shipped_one(segue: Call) -> None:
@@ -124,16 +125,16 @@ def test_models_export_is_what_diffusers_opens(segue: Call, tmp_path: Path) -> N
 
 
 def test_score_measures_and_names_what_it_cannot_read(segue: Call, tmp_path: Path) -> None:
-    write_tone(tmp_path / "tone.wav")
-    write_tone(tmp_path / "loud.wav", 1.8)
-    tone, loud = json.loads(segue("score", "tone.wav", "loud.wav", "--json").out)
-    assert tone["file"] == "tone.wav" and 0 <= tone["report"]["overall"] <= 10
-    assert loud["report"]["defects"] and loud["report"]["overall"] < tone["report"]["overall"]
+    write_noise(tmp_path / "quiet.wav")
+    write_noise(tmp_path / "loud.wav", clipped=True)
+    quiet, loud = json.loads(segue("score", "quiet.wav", "loud.wav", "--json").out)
+    assert quiet["file"] == "quiet.wav" and 0 <= loud["report"]["overall"] < quiet["report"]["overall"] <= 10
+    assert "clipping" in {d["type"] for d in loud["report"]["defects"]} - {d["type"] for d in quiet["report"]["defects"]}
     table = segue("score", "loud.wav").out
     assert "clipping" in table and "LUFS" in table
-    mixed = segue("score", "missing.wav", "tone.wav", "--json")
+    mixed = segue("score", "missing.wav", "quiet.wav", "--json")
     assert mixed.code == 2 and "missing.wav" in mixed.err
-    assert [r["file"] for r in json.loads(mixed.out)] == ["tone.wav"]
+    assert [r["file"] for r in json.loads(mixed.out)] == ["quiet.wav"]
 
 
 def test_cache_lists_verifies_and_makes_room(segue: Call, tiny: Path, _own_home: Path) -> None:
