@@ -24,6 +24,8 @@ MIN_DURATION_S = 0.01
 RATES_HZ = (1_000, 768_000)
 _BLOCK = 1 << 20
 _READABLE = "WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, CAF, AU, W64 or RF64"
+_AGAIN = "copy or export the file again; part of it is lost."
+_NO_OGG_END = "its last Ogg page is not marked as the end of the stream"
 _CONVERT = "ffmpeg -i INPUT OUTPUT.flac makes one that can be read"
 
 
@@ -74,14 +76,14 @@ def read_audio(
         _check_size(facts, limit_s)
         missing = _bytes_missing(path, facts)
         if missing:
-            raise refusal(path, f"is cut short: {missing}.", "copy or export the file again; part of it is lost.")
+            raise refusal(path, f"is cut short: {missing}.", _AGAIN)
         x = _samples(facts, sound, limit_s)
     if facts.frames is not None and len(x) < facts.frames:
         raise refusal(
             path,
             f"is cut short: its header promises {facts.frames} samples ({facts.duration_s:.2f} s), "
             f"{len(x)} ({len(x) / facts.rate_hz:.2f} s) are there.",
-            "copy or export the file again; part of it is lost.",
+            _AGAIN,
         )
     _check_samples(path, x, facts.rate_hz, min_duration_s)
     return Audio(torch.from_numpy(np.ascontiguousarray(x.T)), facts.rate_hz)
@@ -112,9 +114,11 @@ def _sound(path: Path, file: BinaryIO) -> sf.SoundFile:
     try:
         return sf.SoundFile(file.fileno(), closefd=False)
     except (sf.SoundFileError, TypeError) as error:
+        if _first_bytes(path).startswith(b"OggS") and not _ogg_ends(path):
+            raise refusal(path, f"is cut short: {_NO_OGG_END}.", _AGAIN) from error
         raise refusal(
             path,
-            f"is not a sound file that can be read ({_reason(error)}); its first bytes are {_first_bytes(path)}.",
+            f"is not a sound file that can be read ({_reason(error)}); its first bytes are {_first_bytes(path)!r}.",
             f"give {_READABLE}; {_CONVERT}.",
         ) from error
 
@@ -123,6 +127,8 @@ def _facts(path: Path, sound: sf.SoundFile) -> AudioFacts:
     known = 0 <= sound.frames < 2**60
     frames = int(sound.frames) if known else None
     if frames == 0:
+        if sound.format == "OGG" and not _ogg_ends(path):
+            raise refusal(path, f"is cut short: {_NO_OGG_END}.", _AGAIN)
         raise refusal(path, "holds no samples.", "export it again; only the header was written.")
     return AudioFacts(
         path=path,
@@ -175,7 +181,7 @@ def _samples(facts: AudioFacts, sound: sf.SoundFile, limit_s: float) -> np.ndarr
         raise refusal(
             facts.path,
             f"is damaged or cut short: decoding stopped near {count / facts.rate_hz:.2f} s ({_reason(error)}).",
-            "copy or export the file again; part of it is lost.",
+            _AGAIN,
         ) from error
     if not blocks:
         raise refusal(facts.path, "holds no samples.", "export it again; only the header was written.")
@@ -209,7 +215,7 @@ def _bytes_missing(path: Path, facts: AudioFacts) -> str:
         if promised > there:
             return f"its header promises {promised} bytes of samples, {there} are there"
     if facts.format == "OGG" and not _ogg_ends(path):
-        return "its last Ogg page is not marked as the end of the stream"
+        return _NO_OGG_END
     return ""
 
 
@@ -248,9 +254,9 @@ def _reason(error: Exception) -> str:
     return "no frame of any known format found" if "not a regular file" in text or "must be specified" in text else text
 
 
-def _first_bytes(path: Path) -> str:
+def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
-        return repr(file.read(12))
+        return file.read(12)
 
 
 def _clock(seconds: float) -> str:

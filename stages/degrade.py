@@ -167,7 +167,7 @@ class Degrade(Stage):
     def _codec(self, x: np.ndarray, rate_hz: int, draws: Draws, normal: _Normal) -> _Done:
         spec = self.codec
         assert spec is not None
-        kind = draws.choice("format", spec.format)
+        kind: Codec = draws.choice("format", spec.format)
         kbps, quality = draws.number("bitrate_kbps", spec.bitrate_kbps), draws.number("quality", spec.quality)
         back = round_trip(x, rate_hz, kind, bitrate_kbps=kbps, quality=quality)
         steered = {"quality": quality} if kind == "vorbis" else {"bitrate_kbps": back.asked_kbps}
