@@ -74,11 +74,18 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
+_ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+_NO_BLOCK = re.compile(r"[ \t](\n|\Z)|\A\s")
+
+
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    if "\n" in value.strip("\n") and not re.search(r"[ \t]\n|^\s|[^\n]\s+$|[\x85\u2028\u2029\ufeff]", value):
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|")
-    plain = plain_scalar(value) == value and isinstance(plain_scalar(value), str)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain else '"')
+    """Several lines as a block, what would be read as something else (or can't be seen) in double quotes."""
+    style = None
+    if _ODD.search(value) or not isinstance(plain_scalar(value), str):
+        style = '"'
+    elif "\n" in value.strip("\n") and not _NO_BLOCK.search(value):
+        style = "|"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 def _list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:

@@ -82,6 +82,7 @@ def _read(value: str, path: Path_, data: Any, types: Mapping[str, type[Stage]], 
 
 
 def _takes_text(path: Path_, data: Any, types: Mapping[str, type[Stage]]) -> bool:
+    """Whether the key at `path` takes text and nothing else. Raises RequestError for a path into a plain value."""
     if path[0] == "inputs" and len(path) == 2:
         return True
     cls: type[Any] | None = Pipeline
@@ -89,7 +90,14 @@ def _takes_text(path: Path_, data: Any, types: Mapping[str, type[Stage]]) -> boo
         stage = data["stages"][path[1]]
         cls = types.get(str(stage.get("type"))) if isinstance(stage, dict) else None
         path = path[2:]
-    allowed = kinds_in(annotation_at(cls, path)) if cls is not None else set()
+    if cls is None:
+        return False
+    for end in range(1, len(path)):
+        kinds = kinds_in(annotation_at(cls, path[:end]))
+        if kinds and kinds <= {str, int, float, bool, type(None)} and annotation_at(cls, path[:end]) is not None:
+            above = ".".join(path[:end])
+            raise RequestError(Problem(f"'{above}' is a plain value; nothing stands under it", "shorten the path"))
+    allowed = kinds_in(annotation_at(cls, path))
     return str in allowed and not allowed & {int, float, bool, tuple, list}
 
 

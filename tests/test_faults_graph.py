@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from segue.pipeline.errors import RequestError
 from segue.pipeline.graph import build_graph
 from segue.pipeline.spec import Pipeline

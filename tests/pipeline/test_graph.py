@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from segue.pipeline.graph import Graph, InputFacts, build_graph
 from segue.pipeline.models.base import ModelInfo, VariantDefaults, VariantInfo
 from segue.pipeline.spec import DiffusionStage, Name, Pipeline, Prompt, Stage

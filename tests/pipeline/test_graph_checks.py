@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
-
 from segue.pipeline.errors import Problem, RequestError
 from segue.pipeline.graph import Graph, InputFacts, Scope, build_graph
 from segue.pipeline.models.base import ModelInfo, VariantDefaults, VariantInfo

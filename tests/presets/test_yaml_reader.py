@@ -10,7 +10,6 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from segue.pipeline.errors import RequestError
 from segue.pipeline.yaml_text import plain_scalar
 from segue.presets.yaml_reader import MAX_BYTES, read_file, read_yaml
