@@ -178,7 +178,7 @@ class AceStepModel:
             rate = self.info.frame_rate_hz
             raise RequestError(
                 Problem(
-                    f"{len(codes)} audio codes stand for {len(codes) * window / rate:g} s, and {frames / rate:g} s are to be made.",
+                    f"{len(codes)} audio codes stand for {len(codes) * window / rate:g} s; asked for are {frames / rate:g} s.",
                     f"set duration_s to {len(codes) * window / rate:g}, or give {ceil(frames / window)} codes.",
                 )
             )

@@ -87,7 +87,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             Problem(
                 f"{folder} holds its weights as {', '.join(pickled)}: pickled files can run code when opened, so they are "
                 "not loaded.",
-                "use the safetensors release of the model, or convert it with diffusers' save_pretrained(safe_serialization=True).",
+                "use the safetensors release of the model, or convert it with diffusers' save_pretrained.",
             )
         )
     raise RequestError(missing(folder / "diffusion_pytorch_model.safetensors"))

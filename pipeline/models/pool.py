@@ -11,7 +11,7 @@ import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,15 +19,17 @@ from torch import Tensor
 from ..context import Numerics
 from ..errors import Problem, RequestError, did_you_mean
 from . import autoencoder
-from .acestep import AceStepModel, AceStepParts
 from .adapters import AdapterChoice, adapter_fingerprint, lay_on, take_off
 from .base import Counters, ModelInfo, VariantInfo
 from .files import component_fingerprint, stored_bytes
 from .loading import load_component, verify_weights
 from .memory import TensorMemory, free_bytes, is_out_of_memory, torch_type
 from .resolve import LocatedModel, VariantFiles
-from .stable_audio import StableAudioModel, StableAudioParts
 from .variants import ACESTEP
+
+if TYPE_CHECKING:
+    from .acestep import AceStepModel
+    from .stable_audio import StableAudioModel
 
 __all__ = ["Pool", "adapter_fingerprint", "is_out_of_memory"]
 
@@ -178,9 +180,14 @@ class Pool:
             "transformer": transformer,
         }
         tile = self._numerics.tile_frames
+        # the libraries behind the families take seconds to import: not before a weight is needed
         if files.family == ACESTEP:
+            from .acestep import AceStepModel, AceStepParts
+
             named = {f.name: shared.get(f.name) for f in fields(AceStepParts) if f.name not in common}
             return AceStepModel(info, AceStepParts(**common, **named), self._counters, self._remembered, tile)
+        from .stable_audio import StableAudioModel, StableAudioParts
+
         named = {f.name: shared[f.name] for f in fields(StableAudioParts) if f.name not in common}
         return StableAudioModel(
             info, StableAudioParts(**common, **named), self._counters, self._remembered, tile

@@ -41,8 +41,8 @@ class TinySize:
 def size_for(parameters: int) -> TinySize:
     """Sizes whose transformer has about `parameters` parameters, in the proportions of the released 2-billion model."""
     hidden = 256
-    while _transformer_parameters(hidden + 64, 12) <= parameters and hidden < 2048:
-        hidden += 64
+    while _transformer_parameters(hidden + 128, 12) <= parameters and hidden < 2048:
+        hidden += 128
     layers = max(2, round(parameters / (_transformer_parameters(hidden, 12) / 12)))
     return TinySize(
         hidden=hidden, layers=layers, heads=hidden // 64, kv_heads=max(1, hidden // 128), head_dim=64, intermediate=3 * hidden,
