@@ -39,7 +39,8 @@ class RoundTrip:
 
 
 def round_trip(x: np.ndarray, rate_hz: int, codec: Codec, *, bitrate_kbps: float, quality: float) -> RoundTrip:
-    """`x` `[C, T]` encoded and decoded again, same length, same rate.
+    """`x` `[C, T]` encoded and decoded again: same length, same rate, in time (Opus at low
+    bit rates to 0.1 ms, the others to the sample).
 
     `bitrate_kbps` (for mp3 and opus) is for up to two channels, and snapped to the codec's table; `quality` in [0, 1]
     (for vorbis) is libvorbis' own, 1 best. Rates the codec can't hold are resampled to the next one it can. More than
