@@ -5,6 +5,7 @@ Knows nothing of music: a rich single note is not distortion, and gets no figure
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,11 @@ _LONGEST = 1 << 17
 _SHORTEST = 4096
 _HALF_LOBE = 5  # bins either side that a tone fills under this window
 _HIGHEST_HARMONIC = 10
+
+
+@lru_cache(maxsize=2)
+def _window(size: int) -> Array:
+    return get_window("blackmanharris", size)
 
 
 def thd_percent(samples: Any, rate_hz: int) -> float | None:
@@ -36,7 +42,7 @@ def thd_percent(samples: Any, rate_hz: int) -> float | None:
     if x.shape[1] < _SHORTEST:
         return None
     channel = x[np.argmax(np.square(x).sum(axis=1))].astype(np.float64)
-    window = get_window("blackmanharris", channel.size)
+    window = _window(channel.size)
     p: Array = np.square(np.abs(rfft((channel - channel.mean()) * window)))
     total, peak = float(p.sum()), int(np.argmax(p))
     if total <= 0 or peak < 2 * _HALF_LOBE:

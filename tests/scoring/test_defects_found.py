@@ -1,0 +1,130 @@
+"""Every detector: finds what was put in, where it was put, more of it as worse, and nothing in clean music."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.signal import butter, sosfilt, sosfiltfilt
+from segue.scoring.analysis import Analysis
+from segue.scoring.clipping import flat_tops, saturation
+from segue.scoring.detectors import DETECTORS, detect
+from segue.scoring.report import Defect
+
+RATE = 48_000
+
+
+def found(x: np.ndarray, kind: str) -> list[Defect]:
+    return [d for d in detect(Analysis(x, RATE)) if d.type == kind]
+
+
+def worst(x: np.ndarray, kind: str) -> float:
+    return max((d.severity for d in found(x, kind)), default=0.0)
+
+
+def test_clean_music_has_no_defects(musician) -> None:
+    for seed in range(3):
+        assert detect(Analysis(musician(2.0, seed), RATE)) == ()
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.3, 0.01])
+def test_clipping_is_found_whatever_the_gain_after_it(music: np.ndarray, gain: float) -> None:
+    peak = np.abs(music).max()
+    severities = [worst(np.clip(music, -c * peak, c * peak) * np.float32(gain), "clipping") for c in (0.4, 0.25, 0.12)]
+    assert severities == sorted(severities)
+    assert 0.2 < severities[0] < severities[-1] <= 1.0
+
+
+def test_clipping_lies_where_it_was_put(music: np.ndarray) -> None:
+    x = music.copy()
+    part = slice(2 * RATE, 3 * RATE)
+    x[:, part] = np.clip(x[:, part] * 6, -0.5, 0.5)
+    spans = found(x, "clipping")
+    assert spans
+    assert min(d.start_s for d in spans) >= 1.99
+    assert max(d.end_s for d in spans) <= 3.01
+    assert sum(d.end_s - d.start_s for d in spans) > 0.5
+
+
+@pytest.mark.parametrize("f", [30.0, 440.0, 997.0, 6_000.0, 12_000.0])
+def test_an_unclipped_tone_of_any_pitch_is_not_clipped(f: float) -> None:
+    for phase in (0.0, 0.3, np.pi / 4):
+        x = 0.9 * np.sin(2 * np.pi * f * np.arange(RATE) / RATE + phase)[None]
+        assert flat_tops(x, RATE).share == 0.0
+        assert saturation(x, RATE).share == 0.0
+
+
+@pytest.mark.parametrize("bits", [16, 12, 8, 6])
+def test_coarse_quantisation_is_not_clipping(music: np.ndarray, bits: int) -> None:
+    steps = 2 ** (bits - 1)
+    assert found(np.round(music / np.abs(music).max() * steps) / steps, "clipping") == []
+
+
+def test_the_share_of_a_clipped_sine_is_known() -> None:
+    x = np.sin(2 * np.pi * 100.3 * np.arange(4 * RATE) / RATE).clip(-0.8, 0.8)[None]
+    assert flat_tops(x, RATE).share == pytest.approx(1 - np.arcsin(0.8) / (np.pi / 2), abs=0.02)
+
+
+def test_clipping_behind_a_filter_is_saturation() -> None:
+    t = np.arange(2 * RATE) / RATE
+    chord = sum(np.sin(2 * np.pi * f * t + f) for f in (110.0, 164.8, 277.2))[None]
+    smooth = butter(2, 15_000, fs=RATE, output="sos")
+    assert worst(sosfiltfilt(smooth, chord).astype(np.float32), "saturation") == 0.0
+    levels = [worst(sosfiltfilt(smooth, np.clip(chord, -c, c)).astype(np.float32), "saturation") for c in (2.0, 1.0, 0.5)]
+    assert levels[0] > 0.2
+    assert levels == sorted(levels)
+
+
+@pytest.mark.parametrize("length_s", [0.012, 0.05, 0.4])
+def test_a_drop_out_is_found_to_the_millisecond(length_s: float) -> None:
+    t = np.arange(3 * RATE) / RATE
+    x = 0.2 * np.sin(2 * np.pi * 300 * t)[None].astype(np.float32)
+    x[:, RATE : RATE + int(length_s * RATE)] = 0
+    (gap,) = found(x, "gap")
+    assert gap.start_s == pytest.approx(1.0, abs=0.002)
+    assert gap.end_s == pytest.approx(1.0 + length_s, abs=0.002)
+    (louder,) = found(10 * x, "gap")
+    assert louder == gap
+
+
+def test_a_note_that_decays_is_no_gap() -> None:
+    t = np.arange(RATE) / RATE
+    note = np.sin(2 * np.pi * 300 * t) * np.exp(-t * 14)
+    assert found(0.5 * np.tile(note, 3)[None], "gap") == []
+
+
+def test_silence_says_where(music: np.ndarray) -> None:
+    x = np.pad(music, ((0, 0), (RATE, 2 * RATE)))
+    first, last = found(x, "silence")
+    assert (first.evidence["place"], last.evidence["place"]) == ("start", "end")
+    assert first.end_s == pytest.approx(1.0, abs=0.01)
+    assert last.end_s - last.start_s == pytest.approx(2.0, abs=0.05)
+    assert last.severity > first.severity
+
+
+@pytest.mark.parametrize(("r", "band"), [(-0.5, "mild"), (-0.9, "severe")])
+def test_phase_cancellation_in_its_span(r: float, band: str) -> None:
+    a, b = 0.1 * np.random.default_rng(1).standard_normal((2, 4 * RATE))
+    x = np.stack([a, a])
+    middle = slice(RATE, 3 * RATE)
+    x[1, middle] = r * a[middle] + np.sqrt(1 - r * r) * b[middle]
+    (defect,) = found(x, "phase_cancellation")
+    assert (defect.start_s, defect.end_s) == (1.0, 3.0)
+    assert defect.evidence["band"] == band
+    assert defect.severity == pytest.approx(np.interp(-r, [0.3, 0.7, 1.0], [0.25, 0.75, 1.0]), abs=0.02)
+
+
+def test_dc_grows_with_the_offset(music: np.ndarray) -> None:
+    severities = [worst(music + np.float32(dc), "dc_offset") for dc in (0.0, 0.01, 0.03, 0.1)]
+    assert severities[0] == 0.0
+    assert severities == sorted(set(severities))
+
+
+def test_a_bandwidth_cut_grows_as_the_edge_falls(music: np.ndarray) -> None:
+    cut = [sosfilt(butter(10, f, fs=RATE, output="sos"), music).astype(np.float32) for f in (14_000, 8_000, 3_500)]
+    severities = [worst(x, "bandwidth_cut") for x in cut]
+    assert severities == sorted(set(severities))
+    assert severities[0] > 0
+
+
+def test_every_detector_says_what_it_finds() -> None:
+    assert all(d.__doc__ for d in DETECTORS)
