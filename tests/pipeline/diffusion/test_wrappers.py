@@ -144,7 +144,7 @@ def test_levels_the_network_does_not_know_are_refused(noise) -> None:
     with pytest.raises(RequestError, match="karras"):
         EDMDenoiser(Fixed()).velocity(X, 1.0, (COND,))
     with pytest.raises(RequestError, match="sigma 80"):
-        EDMDenoiser(Fixed(), sigma_max=80.0).velocity(X, 0.999, (COND,))
+        EDMDenoiser(Fixed(), sigma_max=80.0).velocity(X, 81 / 82, (COND,))
     denoiser = EDMDenoiser(Fixed(), sigma_max=80.0)
     sample(denoiser, Timeline.single("c"), timesteps("karras", 3, 1.0), X, guidance=PLAIN, noise=noise)
     EDMDenoiser(Fixed(), 1.0, "v").velocity(X, 1.0, (COND,))
