@@ -1,0 +1,150 @@
+"""The flow trainer: layouts of the six tasks, conditions equal to the pipeline's, resume equals uninterrupted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AceStepPipeline
+from segue.training.autoencoder.closed_form import build_encoder, start_decoder
+from segue.training.autoencoder.lean import LeanEncoder
+from segue.training.corpus import make_clip
+from segue.training.flow.cache import encode_clip
+from segue.training.flow.distill import distil_loss, turbo_times
+from segue.training.flow.network import FlowNetwork
+from segue.training.flow.prompts import format_prompt, instruction_for
+from segue.training.flow.start import start_transformer
+from segue.training.flow.tasks import TASKS, draw_batch
+from segue.training.flow.train import JUDGED_CLIPS, Trainer, flow_loss, parse
+from segue.training.mini import make_mini, set_silence_latent
+
+
+@pytest.fixture(scope="module")
+def items():
+    clips = [make_clip(seed, 4.0) for seed in range(6)]
+    mini = make_mini()
+    start_decoder(mini.vae, build_encoder(mini.vae, torch.stack([torch.from_numpy(c.samples) for c in clips])))
+    encoder = LeanEncoder(mini.vae)
+    made = [encode_clip(clip, encoder, full=True) for clip in clips]
+    return [made[index % 6] for index in range(JUDGED_CLIPS + 6)]
+
+
+def new_network():
+    mini = make_mini()
+    start_transformer(mini.transformer["base"])
+    return FlowNetwork(mini)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_layout_of_each_task(items, task):
+    silence = torch.full((64,), 0.25)
+    batch = draw_batch(items, 6, silence, np.random.default_rng(0), weights={task: 1.0}, frames=80)
+    assert batch.target.shape == batch.source.shape == (6, 80, 64) and batch.mask.shape == (6, 80)
+    assert set(batch.tasks) == {task}
+    if task == "text2music":
+        assert bool((batch.source == 0.25).all()) and bool((batch.mask == 1).all())
+    elif task == "repaint":
+        inside = batch.mask.bool()
+        assert bool((batch.source[inside] == 0.25).all())
+        torch.testing.assert_close(batch.source[~inside], batch.target[~inside])
+        assert 0 < float(inside.float().mean()) < 1
+    elif task == "cover":
+        torch.testing.assert_close(batch.source, batch.target)
+        assert bool(batch.covers.all())
+    else:
+        assert bool((batch.mask == 1).all())
+        assert not torch.equal(batch.source, batch.target)
+
+
+def test_instructions():
+    assert instruction_for("extract", ["drums"]) == "Extract the DRUMS track from the audio:"
+    assert instruction_for("complete", ["drums", "bass"]) == "Complete the input track with DRUMS | BASS:"
+
+
+def test_conditions_equal_the_pipelines(items):
+    """Our padded, batched conditions are, for each prompt, what diffusers computes for it alone with 30 s of silence."""
+    mini = make_mini()
+    set_silence_latent(mini)
+    network = FlowNetwork(mini).eval()
+    batch = draw_batch(items, 2, network.silence, np.random.default_rng(1), weights={"text2music": 1.0}, frames=80)
+    batch.referenced[:] = False
+    facts = {"duration_s": 8.0, "bpm": 120, "keyscale": "C major", "timesignature": "4"}
+    captions = ["slow jazz with piano", "fast rock music with drums, bass and electric guitar"]
+    batch.prompts = [format_prompt(instruction_for("text2music", []), c, "[Instrumental]", **facts) for c in captions]
+    with torch.no_grad():
+        states, mask = network.conditions(batch)
+    pipe = AceStepPipeline(
+        vae=mini.vae, text_encoder=mini.text_encoder, tokenizer=mini.tokenizer, scheduler=mini.scheduler,
+        transformer=mini.transformer["base"], condition_encoder=mini.condition_encoder,
+    )  # fmt: skip
+    for index, caption in enumerate(captions):
+        with torch.no_grad():
+            text, text_mask, lyric, lyric_mask = pipe.encode_prompt(
+                caption, "[Instrumental]", "cpu", audio_duration=8.0, bpm=120, keyscale="C major", timesignature="4")
+            silence = mini.condition_encoder.silence_latent[:, :750]
+            wanted, _ = mini.condition_encoder(text, text_mask, lyric, lyric_mask, silence, torch.zeros(1).long())
+        got = states[index][mask[index]]
+        torch.testing.assert_close(got, wanted[0], atol=1e-4, rtol=1e-3)
+
+
+def test_start_copies_the_source(items):
+    """With the start weights and noisy = source + noise, the output points from the source to the noisy state."""
+    network = new_network()
+    source = items[0]["mix"][:80].float()[None]
+    noisy = source + torch.randn(source.shape, generator=torch.Generator().manual_seed(0))
+    context = torch.cat([source, torch.zeros_like(source)], -1)
+    with torch.no_grad():
+        states = network.null_states(torch.zeros(1, 1, 192))
+        velocity = network.velocity(noisy, torch.full((1,), 0.5), states, None, context)
+    assert float(torch.corrcoef(torch.stack([velocity.flatten(), (noisy - source).flatten()]))[0, 1]) > 0.7
+
+
+def run(items, folder, steps, resume=False, total=6):
+    torch.manual_seed(0)
+    options = ["--cache", str(folder), "--out", str(folder), "--steps", str(total), "--batch", "2", "--warmup", "2"]
+    trainer = Trainer(new_network(), list(items), set(), parse(options + (["--resume"] if resume else [])))
+    losses = [trainer.train_step() for _ in range(steps)]
+    return trainer, losses
+
+
+def test_resume_equals_uninterrupted(items, tmp_path):
+    whole, expected = run(items, tmp_path, 6)
+    first, early = run(items, tmp_path, 3)
+    state = {
+        "parameters": [p.detach().clone() for p in first.parameters], "average": first.average.shadow,
+        "optimizer": first.optimizer.state_dict(), "step": first.step, "spent_s": 1.0,
+    }  # fmt: skip
+    torch.save(state, first.last_path)
+    second, late = run(items, tmp_path, 3, resume=True)
+    assert early + late == pytest.approx(expected, rel=1e-5)
+    for a, b in zip(whole.average.shadow, second.average.shadow, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def test_turbo_times_are_the_shifted_table():
+    expected = [1.0, 21 / 22, 0.9, 5 / 6, 0.75, 9 / 14, 0.5, 0.3, 0.0]
+    torch.testing.assert_close(turbo_times(), torch.tensor(expected), atol=1e-6, rtol=0)
+
+
+def test_distillation_has_gradient_for_the_student_only(items):
+    teacher = new_network().eval().requires_grad_(False)
+    student = new_network()
+    batch = draw_batch(items, 2, teacher.silence, np.random.default_rng(2), weights={"text2music": 1.0}, frames=80)
+    loss = distil_loss(teacher, student, batch, 3.0, 1, (0,))
+    loss.backward()
+    assert torch.isfinite(loss) and student.transformer.proj_out_conv.weight.grad is not None
+
+
+@pytest.mark.slow
+def test_a_minute_of_training_lowers_the_loss(items, tmp_path):
+    trainer, _ = run(items, tmp_path, 0, total=60)
+
+    def held() -> float:
+        batch = draw_batch(items, 8, trainer.network.silence, np.random.default_rng(3), frames=80)
+        with torch.no_grad():
+            return float(flow_loss(trainer.network, batch, (9,), dropout=0.0).mean())
+
+    before = held()
+    for _ in range(60):
+        trainer.train_step()
+    assert held() < 0.85 * before

@@ -1,0 +1,50 @@
+"""The folder: diffusers and transformers open every part, fp16, small enough, deterministic."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from diffusers import AceStepTransformer1DModel, AutoencoderOobleck
+from segue.training.build_mini import main
+from segue.training.mini import VARIANTS, make_mini
+from transformers import AutoTokenizer, Qwen3Model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("weights") / "segue-mini"
+    assert main(["--out", str(out)]) == 0
+    return out
+
+
+def test_manifest_names_what_exists(folder):
+    manifest = json.loads((folder / "segue.json").read_text())
+    assert manifest["training"] == "untrained" and manifest["family"] == "acestep"
+    assert set(manifest["variants"]) == set(VARIANTS)
+    for parts in manifest["variants"].values():
+        assert all((folder / path).is_dir() for path in parts.values())
+
+
+def test_parts_open_with_their_own_classes(folder):
+    turbo = AceStepTransformer1DModel.from_pretrained(folder / "turbo" / "transformer")
+    assert turbo.config.is_turbo and turbo.dtype == torch.float16
+    vae = AutoencoderOobleck.from_pretrained(folder / "shared" / "vae")
+    assert vae.hop_length == 960 and vae.config.sampling_rate == 24_000
+    tokenizer = AutoTokenizer.from_pretrained(folder / "shared" / "tokenizer")
+    encoder = Qwen3Model.from_pretrained(folder / "shared" / "text_encoder")
+    assert encoder.config.vocab_size == len(tokenizer)
+
+
+def test_size_and_permissions(folder):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 64e6
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in files)
+
+
+def test_random_weights_follow_the_seed():
+    first, second, third = make_mini(1), make_mini(1), make_mini(2)
+    key = "proj_in_conv.weight"
+    a, b, c = (mini.transformer["base"].state_dict()[key] for mini in (first, second, third))
+    assert torch.equal(a, b) and not torch.equal(a, c)

@@ -1,0 +1,46 @@
+"""The tokenizer: one token for each value that matters, every text survives."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from segue.training.corpus import captions
+from segue.training.corpus.composer import compose
+from segue.training.corpus.theory import MAJOR_NAMES, MINOR_NAMES
+from segue.training.vocabulary import END_OF_TEXT, make_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer()
+
+
+def test_values_are_single_tokens(tokenizer):
+    for bpm in range(40, 241):
+        assert len(tokenizer(f" {bpm}").input_ids) == 1
+    for key in [f"{n} major" for n in MAJOR_NAMES] + [f"{n} minor" for n in MINOR_NAMES]:
+        assert len(tokenizer(f" {key}").input_ids) == 1, key
+    assert len(tokenizer(" 4").input_ids) == 1
+    assert len(tokenizer(END_OF_TEXT).input_ids) == 1
+
+
+@pytest.mark.parametrize("text", ["plain words", "日本の歌 🎵", "naïve café – Ünïcödé", "a\tb\n\n  c", "zzyzx-9000"])
+def test_any_text_survives(tokenizer, text):
+    assert tokenizer.decode(tokenizer(text).input_ids) == text
+
+
+def test_words_of_the_corpus_are_in_the_vocabulary(tokenizer):
+    """A caption costs about a token a word: no word of the composer's is spelt in bytes."""
+    import numpy as np
+
+    for seed in range(120):
+        song = compose(seed)
+        caption = captions.make_caption(song, np.random.default_rng(seed))
+        pieces = len(re.findall(r"\w+|[^\w\s]", caption))
+        assert len(tokenizer(caption).input_ids) <= pieces + 3, caption
+
+
+def test_padding_is_on_the_right(tokenizer):
+    batch = tokenizer(["one two three", "one"], padding="longest")
+    assert batch["attention_mask"][1] == [1, 0, 0]

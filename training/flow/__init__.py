@@ -1,0 +1,1 @@
+"""Training of the miniature's diffusion transformers and condition encoder on cached latents."""

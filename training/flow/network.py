@@ -1,0 +1,112 @@
+"""The trained parts together: conditions from prompts, context from sources, the velocity that the transformer predicts.
+
+The transformer's forward drops the padding mask of its conditions, which is right for one prompt and wrong for a
+batch of unequal ones; ``PaddedCrossAttention`` puts it back, so that training never attends to padding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.transformers.ace_step_transformer import AceStepAttnProcessor2_0, AceStepTransformer1DModel
+from diffusers.pipelines.ace_step.modeling_ace_step import _pack_sequences
+from torch import nn
+
+from ..mini import Mini
+from .tasks import Batch
+
+
+class PaddedCrossAttention(AceStepAttnProcessor2_0):
+    """ACE-Step's attention with the conditions' padding mask ``[B, L]`` (True where there is a token)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask: torch.Tensor | None = None
+
+    def __call__(self, attn: Any, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor | None = None,
+                 attention_mask: torch.Tensor | None = None, image_rotary_emb: Any = None) -> torch.Tensor:  # fmt: skip
+        if attn.is_cross_attention and encoder_hidden_states is not None and self.mask is not None:
+            attention_mask = self.mask[:, None, None, :]
+        return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb)
+
+
+class FlowNetwork(nn.Module):
+    """Text encoder, condition encoder and one transformer; tokenizer and detokenizer are used frozen."""
+
+    def __init__(self, mini: Mini, variant: str = "base") -> None:
+        super().__init__()
+        self.text_encoder = mini.text_encoder
+        self.condition_encoder = mini.condition_encoder
+        self.transformer: AceStepTransformer1DModel = mini.transformer[variant]
+        self.tokenizer = mini.tokenizer
+        self.audio_tokenizer = mini.audio_tokenizer.eval().requires_grad_(False)
+        self.detokenizer = mini.audio_token_detokenizer.eval().requires_grad_(False)
+        self.padding = PaddedCrossAttention()
+        for layer in self.transformer.layers:
+            layer.cross_attn.set_processor(self.padding)
+
+    @property
+    def silence(self) -> torch.Tensor:
+        """The frame of silence, ``[64]``."""
+        return self.condition_encoder.silence_latent[0, 0]
+
+    def conditions(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Packed conditions ``[B, L, D]`` and their mask ``[B, L]``: lyrics, timbre, text, as the pipeline packs them."""
+        device = self.silence.device
+        text = self.tokenizer([p.text for p in batch.prompts], padding="longest", truncation=True, max_length=256,
+                              return_tensors="pt").to(device)  # fmt: skip
+        lyric = self.tokenizer([p.lyrics for p in batch.prompts], padding="longest", truncation=True, max_length=512,
+                               return_tensors="pt").to(device)  # fmt: skip
+        encoder = self.condition_encoder
+        text_states = encoder.text_projector(self.text_encoder(input_ids=text.input_ids).last_hidden_state)
+        lyric_mask, text_mask = lyric.attention_mask.bool(), text.attention_mask.bool()
+        lyric_states = encoder.lyric_encoder(
+            inputs_embeds=self.text_encoder.get_input_embeddings()(lyric.input_ids), attention_mask=lyric_mask)
+        timbre = self._timbre(batch)
+        timbre_mask = torch.ones(timbre.shape[:2], dtype=torch.long, device=device)
+        states, mask = _pack_sequences(lyric_states, timbre, lyric_mask, timbre_mask)
+        return _pack_sequences(states, text_states, mask, text_mask)
+
+    def _timbre(self, batch: Batch) -> torch.Tensor:
+        """Timbre embeddings ``[B, 1, D]``. Silence is the same in every frame, so one frame stands for its 750."""
+        encoder, size = self.condition_encoder.timbre_encoder, len(batch.prompts)
+        zero = torch.zeros(1, dtype=torch.long, device=self.silence.device)
+        timbre = encoder(self.silence.view(1, 1, -1), zero)[0].expand(size, -1, -1)
+        if bool(batch.referenced.any()):
+            chosen = batch.references[batch.referenced].to(timbre.device)
+            order = torch.arange(len(chosen), device=timbre.device)
+            timbre = timbre.clone()
+            timbre[batch.referenced.to(timbre.device)] = encoder(chosen, order)[0]
+        return timbre
+
+    @torch.no_grad()
+    def context(self, batch: Batch) -> torch.Tensor:
+        """Context latents ``[B, T, 128]``: the source (covers through the tokens) and the mask."""
+        device = self.silence.device
+        source, covers = batch.source.to(device), batch.covers.to(device)
+        if bool(covers.any()):
+            quantized, _ = self.audio_tokenizer.tokenize(source[covers], self.condition_encoder.silence_latent)
+            source = source.clone()
+            source[covers] = self.detokenizer(quantized)[:, : source.shape[1]]
+        return torch.cat([source, batch.mask.to(device)[..., None].expand_as(source)], dim=-1)
+
+    def velocity(
+        self, noisy: torch.Tensor, time: torch.Tensor, states: torch.Tensor, mask: torch.Tensor | None,
+        context: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
+        """The predicted ``noise − x0`` at ``time`` ``[B]``."""
+        self.padding.mask = mask
+        return self.transformer(
+            hidden_states=noisy, timestep=time, timestep_r=time, encoder_hidden_states=states, context_latents=context,
+            return_dict=False,
+        )[0]  # fmt: skip
+
+    def null_states(self, states: torch.Tensor) -> torch.Tensor:
+        """The unconditional sequence: one embedding repeated."""
+        return self.condition_encoder.null_condition_emb.expand_as(states)
+
+    def trained_state(self) -> dict[str, dict[str, torch.Tensor]]:
+        """The state that ``build_mini`` reads."""
+        parts = ("text_encoder", "condition_encoder", "transformer")
+        return {name: {k: v.detach().clone() for k, v in getattr(self, name).state_dict().items()} for name in parts}

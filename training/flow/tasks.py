@@ -1,0 +1,114 @@
+"""From cached clips to training examples of the six tasks, laid out as diffusers' pipeline lays them out.
+
+The transformer sees ``[source latents, chunk mask, x_t]``. text2music: silence and ones. repaint: the source, silence
+inside the window; mask one inside. cover: the source through tokenizer and detokenizer, ones. extract, lego, complete:
+the full source, ones. Every draw depends on (seed, step) alone, so a resumed run sees the same batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..mini import FRAME_RATE_HZ, LATENT_DIM
+from .prompts import PromptPair, draw_prompt, instruction_for
+
+TASKS = ("text2music", "repaint", "cover", "extract", "lego", "complete")
+WEIGHTS = {"text2music": 0.32, "repaint": 0.14, "cover": 0.15, "extract": 0.16, "lego": 0.12, "complete": 0.11}
+# The start of a run: copying from the context is learnt first and carries the rest.
+EARLY_WEIGHTS = {"text2music": 0.2, "repaint": 0.25, "cover": 0.1, "extract": 0.25, "lego": 0.1, "complete": 0.1}
+LENGTHS = (100, 100, 100, 100, 124, 200)
+REFERENCE_FRAMES = 100
+
+
+@dataclass
+class Batch:
+    """Examples of one length. ``target``, ``source``: ``[B, T, 64]``; ``mask``: ``[B, T]``."""
+
+    target: torch.Tensor
+    source: torch.Tensor
+    mask: torch.Tensor
+    covers: torch.Tensor
+    references: torch.Tensor
+    referenced: torch.Tensor
+    prompts: list[PromptPair]
+    tasks: list[str]
+
+
+def _draw_task(item: dict[str, Any], weights: dict[str, float], rng: np.random.Generator) -> str:
+    names = [name for name in TASKS if weights.get(name, 0) > 0 and _possible(item, name)]
+    chances = np.array([weights[name] for name in names])
+    return names[int(rng.choice(len(names), p=chances / chances.sum()))]
+
+
+def _possible(item: dict[str, Any], task: str) -> bool:
+    if task == "lego":
+        return "rest" in item
+    return task not in ("extract", "complete") or len(item["stems"]) > 1
+
+
+def _repaint_window(frames: int, rng: np.random.Generator) -> tuple[int, int]:
+    length = int(frames * rng.uniform(0.2, 0.7))
+    start = int(rng.integers(0, frames - length + 1))
+    if rng.random() < 0.3:
+        start = 0 if rng.random() < 0.5 else frames - length
+    return start, start + length
+
+
+def draw_example(
+    item: dict[str, Any], task: str, frames: int, silence: torch.Tensor, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]:
+    """Target ``[T, 64]``, source ``[T, 64]``, mask ``[T]`` and the tracks that the instruction names."""
+    offset = int(rng.integers(0, len(item["mix"]) - frames + 1))
+    cut = slice(offset, offset + frames)
+    mix, mask = item["mix"][cut].float(), torch.ones(frames)
+    quiet = silence.expand(frames, LATENT_DIM)
+    if task == "text2music":
+        return mix, quiet, mask, []
+    if task == "cover":
+        return mix, mix, mask, []
+    if task == "repaint":
+        start, end = _repaint_window(frames, rng)
+        source, mask = mix.clone(), torch.zeros(frames)
+        source[start:end], mask[start:end] = silence, 1.0
+        return mix, source, mask, []
+    tracks = list(item["stems"])
+    if task == "lego":
+        return item["stems"][item["left_out"]][cut].float(), item["rest"][cut].float(), mask, [item["left_out"]]
+    track = tracks[int(rng.integers(len(tracks)))]
+    if task == "extract":
+        return item["stems"][track][cut].float(), mix, mask, [track]
+    if "rest" in item and rng.random() < 0.5:
+        return mix, item["rest"][cut].float(), mask, [item["left_out"]]
+    others = [name for name in tracks if name != track]
+    return mix, item["stems"][track][cut].float(), mask, others
+
+
+def draw_batch(
+    items: list[dict[str, Any]], size: int, silence: torch.Tensor, rng: np.random.Generator, *,
+    weights: dict[str, float] = WEIGHTS, frames: int | None = None, full_prompts: bool = False,
+) -> Batch:  # fmt: skip
+    """A batch of mixed tasks, all of one length; ``silence`` is the autoencoder's frame of silence ``[64]``."""
+    frames = frames or int(rng.choice(LENGTHS))
+    chosen = [items[int(index)] for index in rng.integers(len(items), size=size)]
+    frames = min(frames, *(len(item["mix"]) for item in chosen))
+    targets, sources, masks, prompts, tasks, references = [], [], [], [], [], []
+    for item in chosen:
+        task = _draw_task(item, weights, rng)
+        target, source, mask, tracks = draw_example(item, task, frames, silence, rng)
+        prompts.append(draw_prompt(item["facts"], instruction_for(task, tracks), frames / FRAME_RATE_HZ, rng,
+                                   full=full_prompts))
+        start = int(rng.integers(0, len(item["mix"]) - REFERENCE_FRAMES + 1))
+        references.append(item["mix"][start : start + REFERENCE_FRAMES].float())
+        targets.append(target)
+        sources.append(source)
+        masks.append(mask)
+        tasks.append(task)
+    referenced = torch.from_numpy(rng.random(size) < 0.15)
+    return Batch(
+        torch.stack(targets), torch.stack(sources), torch.stack(masks), torch.tensor([t == "cover" for t in tasks]),
+        torch.stack(references), referenced, prompts, tasks,
+    )  # fmt: skip

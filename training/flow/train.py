@@ -1,0 +1,231 @@
+"""Train a transformer by flow matching: ``python -m segue.training.flow.train --cache DIR --out DIR --minutes 45``.
+
+``--variant base`` trains text encoder, condition encoder and transformer together on all six tasks; ``--variant sft``
+continues the transformer alone on the curated part, with full prompts. x_t = (1 − t)·x0 + t·noise, the network
+predicts noise − x0, t is logit-normal. Budget: ``--minutes`` of wall clock or ``--steps``; ``--resume`` continues with
+optimizer, schedule, averages and data position. Writes ``<variant>.pt`` (averaged weights), ``<variant>_last.pt``,
+``<variant>.csv`` (training and validation loss a task).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..build_mini import load_checkpoints
+from ..mini import make_mini, set_silence_latent
+from .cache import load_shards
+from .network import FlowNetwork
+from .start import start_transformer
+from .tasks import EARLY_WEIGHTS, TASKS, WEIGHTS, Batch, draw_batch
+
+DROPOUT = 0.1
+JUDGED_CLIPS = 32
+
+
+class Average:
+    """Exponential moving average of parameters, with a warm-up so that early averages are not the start values."""
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], decay: float) -> None:
+        self.parameters = list(parameters)
+        self.decay = decay
+        self.shadow = [parameter.detach().clone() for parameter in self.parameters]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (20 + step))
+        torch._foreach_lerp_(self.shadow, self.parameters, 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange live and averaged values."""
+        for parameter, shadow in zip(self.parameters, self.shadow, strict=True):
+            live = parameter.detach().clone()
+            parameter.copy_(shadow)
+            shadow.copy_(live)
+
+
+def flow_loss(network: FlowNetwork, batch: Batch, seed: tuple[int, ...], dropout: float = DROPOUT) -> torch.Tensor:
+    """Squared velocity error of each example, ``[B]``; noise, times and dropout follow ``seed``."""
+    device = network.silence.device
+    generator = torch.Generator().manual_seed(int(np.random.default_rng(seed).integers(2**62)))
+    target = batch.target.to(device)
+    noise = torch.randn(target.shape, generator=generator).to(device)
+    time_value = torch.sigmoid(torch.randn(len(target), generator=generator)).to(device)
+    uniform = torch.rand(len(target), generator=generator).to(device)
+    time_value = torch.where(uniform < 0.1, uniform * 10, time_value)
+    noisy = (1 - time_value)[:, None, None] * target + time_value[:, None, None] * noise
+    states, mask = network.conditions(batch)
+    dropped = (torch.rand(len(target), generator=generator) < dropout).to(device)
+    states = torch.where(dropped[:, None, None], network.null_states(states), states)
+    predicted = network.velocity(noisy, time_value, states, mask, network.context(batch))
+    return (predicted - (noise - target)).pow(2).mean((1, 2))
+
+
+@torch.no_grad()
+def judge(network: FlowNetwork, items: list[dict[str, Any]]) -> dict[str, float]:
+    """Validation loss a task on held-out clips, with fixed crops, noise and times."""
+    scores = {}
+    for number, task in enumerate(TASKS):
+        usable = [item for item in items if "rest" in item]
+        batch = draw_batch(usable, 12, network.silence, np.random.default_rng([5, number]), weights={task: 1.0},
+                           frames=124, full_prompts=True)
+        scores[task] = round(float(flow_loss(network, batch, (6, number), dropout=0.0).mean()), 4)
+    return scores
+
+
+def curated(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The part that sft continues on: three tracks or more, with rhythm and bass."""
+    rhythm = {"drums", "percussion"}
+    return [i for i in items if len(t := set(i["facts"]["instruments"])) >= 3 and t & rhythm and "bass" in t]
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="segue.training.flow.train", description=__doc__)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="holds vae.pt and tokens.pt; results go there too")
+    parser.add_argument("--variant", choices=("base", "sft"), default="base")
+    parser.add_argument("--minutes", type=float, default=45.0)
+    parser.add_argument("--steps", type=int, help="budget in steps instead of minutes")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--warmup", type=int, default=100, metavar="STEPS")
+    parser.add_argument("--decay", type=float, default=0.999)
+    parser.add_argument("--judge-every", type=float, default=240.0, metavar="SECONDS")
+    parser.add_argument("--stop-file", type=Path, help="a file whose appearance ends the run early, schedule finished")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--resume", action="store_true")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
+    torch.set_num_threads(args.threads)
+    mini = make_mini()
+    load_checkpoints(mini, args.out)
+    set_silence_latent(mini)
+    if args.variant == "base" and not (args.out / "base.pt").exists():
+        start_transformer(mini.transformer["base"])
+    network = FlowNetwork(mini, args.variant).to(args.device)
+    known: set[str] = set()
+    items = load_shards(args.cache, known)
+    Trainer(network, items, known, args).run()
+    return 0
+
+
+class Trainer:
+    """State of one run: network, optimizer, average, position."""
+
+    def __init__(
+        self, network: FlowNetwork, items: list[dict[str, Any]], known: set[str], args: argparse.Namespace
+    ) -> None:
+        self.network, self.args, self.known = network, args, known
+        self.judged, self.items = items[:JUDGED_CLIPS], items[JUDGED_CLIPS:]
+        trained = network if args.variant == "base" else network.transformer
+        self.parameters = [p for p in trained.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
+        self.average = Average(self.parameters, args.decay)
+        self.step, self.spent_s = 0, 0.0
+        self.tokens_stamp: float | None = None
+        self.refresh_tokens()
+        if args.resume and self.last_path.exists():
+            self._restore(torch.load(self.last_path, weights_only=True))
+
+    @property
+    def last_path(self) -> Path:
+        return self.args.out / f"{self.args.variant}_last.pt"
+
+    def share(self) -> float:
+        """How much of the budget is spent, 0 … 1."""
+        if self.args.steps:
+            return self.step / self.args.steps
+        return self.spent_s / (60 * self.args.minutes)
+
+    def run(self) -> None:
+        log = csv.writer((self.args.out / f"{self.args.variant}.csv").open("a", encoding="utf-8", buffering=1))
+        began, marked = time.monotonic() - self.spent_s, self.spent_s
+        losses: list[float] = []
+        while self.share() < 1.0:
+            losses.append(self.train_step())
+            self.spent_s = time.monotonic() - began
+            if self.step % 50 == 0:
+                log.writerow([self.step, round(self.spent_s, 1), "train", round(float(np.mean(losses)), 4)])
+                losses = []
+            if self.spent_s - marked > self.args.judge_every:
+                marked = self.spent_s
+                self._milestone(log)
+                self.items += load_shards(self.args.cache, self.known)
+                self.refresh_tokens()
+                if self.args.stop_file and self.args.stop_file.exists():
+                    break
+        self._milestone(log)
+
+    def refresh_tokens(self) -> None:
+        """Take over ``tokens.pt`` when it has appeared or changed; without it there are no covers to train on."""
+        path = self.args.out / "tokens.pt"
+        if path.exists() and path.stat().st_mtime != self.tokens_stamp:
+            state = torch.load(path, weights_only=True)
+            self.network.audio_tokenizer.load_state_dict(state["audio_tokenizer"])
+            self.network.detokenizer.load_state_dict(state["audio_token_detokenizer"])
+            self.tokens_stamp = path.stat().st_mtime
+
+    def train_step(self) -> float:
+        """One optimizer step; everything random follows from the step's number."""
+        args = self.args
+        rng = np.random.default_rng([1 if args.variant == "base" else 2, self.step])
+        share = self.share()
+        rate = args.rate * min(1.0, (self.step + 1) / args.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        sft = args.variant == "sft"
+        items = curated(self.items) if sft else self.items
+        weights = EARLY_WEIGHTS if share < 0.15 and not sft else WEIGHTS
+        if self.tokens_stamp is None:
+            weights = {**weights, "cover": 0.0}
+        batch = draw_batch(items, args.batch, self.network.silence.cpu(), rng, weights=weights, full_prompts=sft)
+        loss = flow_loss(self.network, batch, (3, self.step)).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.average.update(self.step)
+        return float(loss.detach())
+
+    def _milestone(self, log: Any) -> None:
+        """Judge the averaged weights, write them and what is needed to resume."""
+        self.average.swap()
+        scores = judge(self.network, self.judged)
+        torch.save(self.network.trained_state(), self.args.out / f"{self.args.variant}.pt")
+        self.average.swap()
+        for task, value in scores.items():
+            log.writerow([self.step, round(self.spent_s, 1), task, value])
+        print(self.step, round(self.spent_s), scores, f"{len(self.items)} clips", flush=True)
+        torch.save(
+            {
+                "parameters": [p.detach() for p in self.parameters], "average": self.average.shadow,
+                "optimizer": self.optimizer.state_dict(), "step": self.step, "spent_s": self.spent_s,
+            },
+            self.last_path,
+        )  # fmt: skip
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, state["parameters"], strict=True):
+                parameter.copy_(value)
+        self.average.shadow = list(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.spent_s = state["step"], state["spent_s"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
