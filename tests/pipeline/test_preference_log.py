@@ -1,10 +1,12 @@
 """The preference log: append-only, mended where a line was torn, honest where it isn't, shared by processes."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 
 import pytest
@@ -167,6 +169,20 @@ def test_processes_share_a_log(tmp_path):
     names = [g.id for g in log.groups()]
     assert len(names) == len(set(names)) == 3 * 25 + 25
     assert log.write_pairs() == 100
+
+
+def test_a_writer_waits_for_the_one_who_holds_the_log(tmp_path):
+    log = PreferenceLog(tmp_path)
+    log.append(a_group("a"))
+    with log.groups_path.open("rb+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        child = fork(lambda: PreferenceLog(tmp_path).append(a_group("b")))
+        time.sleep(0.3)
+        assert os.waitpid(child, os.WNOHANG) == (0, 0) and log.groups_path.read_bytes().count(b"\n") == 1
+        held.seek(0, os.SEEK_END)
+        held.write(a_group("b").to_json().encode() + b"\n")  # the holder is first with the same group
+    assert ended(child) == 0
+    assert [g.id for g in log.groups()] == ["a", "b"]
 
 
 def test_killed_at_any_file_operation_the_log_is_whole(tmp_path):
