@@ -176,7 +176,8 @@ def test_a_writer_waits_for_the_one_who_holds_the_log(tmp_path):
     log.append(a_group("a"))
     with log.groups_path.open("rb+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        child = fork(lambda: PreferenceLog(tmp_path).append(a_group("b")))
+        fd = held.fileno()
+        child = fork(lambda: (os.close(fd), PreferenceLog(tmp_path).append(a_group("b"))))  # not with the lock it inherits
         time.sleep(0.3)
         assert os.waitpid(child, os.WNOHANG) == (0, 0) and log.groups_path.read_bytes().count(b"\n") == 1
         held.seek(0, os.SEEK_END)
