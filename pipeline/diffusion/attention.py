@@ -201,7 +201,7 @@ class SegmentAttention:
 
     def __init__(self, transformer: nn.Module) -> None:
         self._transformer = transformer
-        layers = list(transformer.layers)  # type: ignore[arg-type]
+        layers = list(transformer.layers)
         self._cross = [layer.cross_attn for layer in layers]
         self._self = [layer.self_attn for layer in layers]
         self._cached = [CachedCrossAttention() for _ in layers]
@@ -214,8 +214,8 @@ class SegmentAttention:
         """Begin a segment. `states` `[R, L, E]`, boolean `mask` `[R, L]` (False is padding), `null_state` `[1, 1, E]`."""
         self.drop()
         embed = self._transformer.condition_embedder
-        embedded = embed(states)  # type: ignore[operator]
-        null = embed(null_state) if null_state is not None else None  # type: ignore[operator]
+        embedded = embed(states)
+        null = embed(null_state) if null_state is not None else None
         padded = None if mask is None or bool(mask.all()) else mask[:, None, None, :]
         for attn, cached, null_only in zip(self._cross, self._cached, self._null_only, strict=True):
             cache = _layer_cache(attn, embedded, null)
@@ -244,7 +244,7 @@ class SegmentAttention:
 
     def states_placeholder(self, like: Tensor) -> Tensor:
         """`[1, 1, E]` zeros of the condition embedder's input width, on the device and in the type of `like`."""
-        width = self._transformer.condition_embedder.in_features  # type: ignore[union-attr]
+        width = self._transformer.condition_embedder.in_features
         return like.new_zeros(1, 1, width)
 
 

@@ -184,7 +184,7 @@ class Pool:
         if files.family == ACESTEP:
             from .acestep import AceStepModel, AceStepParts
 
-            named = {f.name: shared.get(f.name) for f in fields(AceStepParts) if f.name not in common}
+            named: dict[str, Any] = {f.name: shared.get(f.name) for f in fields(AceStepParts) if f.name not in common}
             return AceStepModel(info, AceStepParts(**common, **named), self._counters, self._remembered, tile)
         from .stable_audio import StableAudioModel, StableAudioParts
 

@@ -124,7 +124,7 @@ def test_what_can_not_be_is_refused(pool):
         model.conditions([request(mask=torch.ones(39))])
     with pytest.raises(RequestError, match="codebook of 200 codes"):
         model.conditions([request(context="codes", codes="<|audio_code_200|>" * 8)])
-    with pytest.raises(RequestError, match="set duration_s to 0.4"):
+    with pytest.raises(RequestError, match=r"set duration_s to 0\.4"):
         model.conditions([request(context="codes", codes="<|audio_code_1|>" * 2)])
 
 

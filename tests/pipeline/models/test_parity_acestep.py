@@ -1,4 +1,4 @@
-"""Equal to `AceStepPipeline(output_type="latent")` where it is right: same prompt, noise and source latents, within 1e-4 · max|x|.
+"""Equal to `AceStepPipeline(output_type="latent")` where it is right: one prompt, same noise and source, 1e-4 · max|x|.
 
 diffusers samples the source's latent from the global generator; here the peer is handed the mean that ours encoded (once
 a model: test_autoencoder_tiles shows that it is the peer's own mean).
