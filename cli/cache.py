@@ -12,7 +12,7 @@ import typer
 from ..pipeline.errors import Problem, RequestError
 from . import output
 from .frame import quiet_stdout
-from .options import Json
+from .options import Json, alone
 
 app = typer.Typer(help="The store of finished takes: list, verify, make room.", invoke_without_command=True)
 
@@ -21,10 +21,10 @@ _POWER = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @app.callback()
-def cache(ctx: typer.Context) -> None:
+def cache(ctx: typer.Context, as_json: Json = False) -> None:
     """The store of finished takes: list, verify, make room."""
-    if ctx.invoked_subcommand is None:
-        list_()
+    if alone(ctx, as_json):
+        list_(as_json=as_json)
 
 
 @app.command("list")

@@ -11,7 +11,7 @@ import typer
 from ..pipeline.errors import Problem, RequestError
 from . import output
 from .frame import quiet_stdout
-from .options import Json
+from .options import Json, alone
 
 if TYPE_CHECKING:
     from ..pipeline.models.base import VariantInfo
@@ -22,10 +22,10 @@ EMBEDDED = "segue-mini"
 
 
 @app.callback()
-def models(ctx: typer.Context) -> None:
+def models(ctx: typer.Context, as_json: Json = False) -> None:
     """Models: list with their variants and defaults, export."""
-    if ctx.invoked_subcommand is None:
-        list_()
+    if alone(ctx, as_json):
+        list_(as_json=as_json)
 
 
 @app.command("list")

@@ -34,6 +34,14 @@ CpuOffload = Annotated[
 ]
 
 
+def alone(ctx: typer.Context, as_json: bool) -> bool:
+    """Whether a group was called without a subcommand, and so lists. ``--json`` before a subcommand is refused: it
+    would be lost."""
+    if ctx.invoked_subcommand is not None and as_json:
+        raise typer.BadParameter(f"write it after '{ctx.invoked_subcommand}'", param_hint="'--json'")
+    return ctx.invoked_subcommand is None
+
+
 def named_files(values: list[str] | None) -> dict[str, str]:
     """``--input name=file`` pairs; files are relative to the working folder. Raises RequestError with every
     wrong one."""

@@ -174,7 +174,13 @@ def print_run(document: dict[str, Any]) -> None:
         )
     output.say("files:")
     for file in document["files"]:
-        output.say(f"  {file}")
+        output.say(f"  {_near(Path(file))}")
+
+
+def _near(file: Path) -> Path:
+    """The path as a person in the working folder would write it."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
 
 
 def _take_row(take: dict[str, Any]) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ import typer
 from ..pipeline.events import CancelToken, Listener
 from . import output
 from .frame import quiet_stdout
-from .options import Json
+from .options import Json, alone
 from .run import carry_out
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ RunId = Annotated[str, typer.Argument(metavar="ID", help="The run's id, or the b
 
 
 @app.callback()
-def runs(ctx: typer.Context) -> None:
+def runs(ctx: typer.Context, as_json: Json = False) -> None:
     """Earlier runs: list, show, resume."""
-    if ctx.invoked_subcommand is None:
-        list_()
+    if alone(ctx, as_json):
+        list_(as_json=as_json)
 
 
 @app.command("list")

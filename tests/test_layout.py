@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -203,6 +204,21 @@ def test_constraints_hold_every_dependency_at_one_version() -> None:
     assert names - pinned == set()
 
 
+def test_every_library_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    names = {re.match(r"[\w-]+", r)[0].lower().replace("-", "_") for r in declared}  # type: ignore[index]
+    names |= {"yaml" for n in names if n == "pyyaml"}
+    imported: dict[str, str] = {}
+    for module in sources():
+        for node in ast.walk(_tree(module)):
+            found = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            found += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            imported |= {name.split(".")[0].lower(): module for name in found}
+    unknown = {n: m for n, m in imported.items() if n not in names | set(sys.stdlib_module_names) | {PACKAGE}}
+    assert unknown == {}
+
+
 def test_version_is_one() -> None:
     import segue
 
@@ -228,8 +244,11 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
 
 @pytest.mark.slow
 def test_the_wheel_holds_modules_weights_and_presets(tmp_path: Path) -> None:
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "tests")
+    shutil.copytree(ROOT, tmp_path / "checkout", ignore=left_out)  # a build in place would leave build/ behind
     made = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), str(ROOT)],
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), "./checkout"],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
     )

@@ -102,7 +102,7 @@ def test_stages_of_an_unknown_type_helps(segue: Call) -> None:
 
 
 def test_models_say_how_far_they_are_trained(segue: Call) -> None:
-    listed = json.loads(segue("models", "list", "--json").out)
+    listed = json.loads(segue("models", "--json").out)
     mini = {v["variant"]: v for v in listed["variants"] if v["model"] == "segue-mini"}
     assert set(mini) == {"base", "sft", "turbo"}
     state = mini["base"]["training"]
@@ -165,6 +165,11 @@ def test_sizes(text: str, bytes_: float) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match="is no size"):
         parse_size(text)
+
+
+def test_json_before_a_subcommand_is_refused(segue: Call) -> None:
+    done = segue("cache", "--json", "verify")
+    assert done.code == 2 and "after 'verify'" in done.err and done.out == ""
 
 
 def test_version_and_help(segue: Call) -> None:

@@ -113,7 +113,7 @@ def test_a_wrong_request_is_exit_2_and_leaves_stdout_empty(segue: Call, tiny: Pa
 
 def test_every_problem_has_a_line_of_its_own(segue: Call, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(
-        "stages:\n  a: {type: generat}\n  b: {type: refine, source: a, denoise: 2}\n  c: {type: score, source: nobody}\n", encoding="utf-8"
+        "stages:\n  a: {type: generat}\n  b: {type: refine, source: a, denoise: 2}\n  c: {type: score, source: nobody}\n"
     )
     done = segue("run", "bad.yaml")
     errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
