@@ -50,9 +50,9 @@ def save_png(drawn: Sketch, path: Path, fills: Mapping[str, str], dpi: int = 150
         axes.add_patch(PathPatch(MplPath(curve, codes), edgecolor=_EDGE, facecolor="none", linewidth=1.2))
         axes.add_patch(Polygon([(x - 0.05, y - 0.09), (x, y), (x + 0.05, y - 0.09)], color=_EDGE, linewidth=0))
         if arrow.label:
-            side = -1 if corners[-2][0] < x else 1
-            where = {"ha": "right" if side < 0 else "left", "va": "center"}
-            axes.text(x + 0.12 * side, y - 0.09, _plain(arrow.label), fontsize=7.5, color=_FAINT, **where)
+            leftward = corners[-2][0] < x
+            label = axes.text(x + (-0.12 if leftward else 0.12), y - 0.09, _plain(arrow.label))
+            label.set(ha="right" if leftward else "left", va="center", fontsize=7.5, color=_FAINT)
     for box in drawn.boxes:
         x, y = at[box.name]
         rounding = _BOX_H / 2 if box.kind == "input" else 0.1

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -19,7 +19,7 @@ from ..pipeline.graph import Graph
 from ..pipeline.graph_checks import every_problem, structure_problems
 from ..pipeline.places import COMMAND_LINE, located, nearest_line
 from ..pipeline.spec import NAME_PATTERN, Pipeline, Stage
-from .overrides import apply_overrides
+from .overrides import apply_overrides, mapping_under
 from .spec_problems import spec_problems
 from .yaml_reader import read_file, read_yaml
 
@@ -79,28 +79,28 @@ def load(
     except ValidationError as error:
         wrong += spec_problems(error, Pipeline, {**data, "stages": stages}, document.lines)
     problems += [_placed(p, file) for p in wrong]
-    place = {"base": path.parent.absolute() if path else None, "file": file, "lines": document.lines}
-    if pipeline is not None and not problems:
-        return pipeline.placed(**place)
-    problems += _of_the_rest(pipeline.placed(**place) if pipeline is not None else None, data, stages, place)
+    base = path.parent.absolute() if path else None
+    if pipeline is not None:
+        pipeline.placed(base, file, document.lines)
+        if not problems:
+            return pipeline
+    partial = pipeline if pipeline is not None else _skeleton(data, stages)
+    problems += _of_the_rest(partial.placed(base, file, document.lines), whole=pipeline is not None)
     raise RequestError(sorted(dict.fromkeys(problems), key=lambda p: (p.line is not None, p.line or 0)))
 
 
-def _of_the_rest(
-    pipeline: Pipeline | None, data: Mapping[str, Any], stages: Mapping[str, Stage], place: Mapping[str, Any]
-) -> list[Problem]:
-    """What the graph can tell about the sound stages of a preset in which others are wrong."""
-    unready = {name for name, stage in stages.items() if isinstance(stage, _Unready)}
-    if pipeline is not None:
-        found = every_problem(Graph(pipeline), lambda warning: None)
-    else:
-        named = {name: stage for name, stage in stages.items() if re.fullmatch(NAME_PATTERN, name)}
-        inputs = data.get("inputs") if isinstance(data.get("inputs"), dict) else {}
-        files = {name: "" for name in inputs if re.fullmatch(NAME_PATTERN, name)}
-        if not named:
-            return []
-        pipeline = Pipeline.model_construct(stages=named, inputs=files).placed(**place)
-        found = structure_problems(Graph(pipeline))
+def _skeleton(data: Mapping[str, Any], stages: Mapping[str, Stage]) -> Pipeline:
+    """Names and stages alone, for a preset whose own keys are wrong; not validated as a whole."""
+    named = {name: stage for name, stage in stages.items() if re.fullmatch(NAME_PATTERN, name)}
+    files = {name: "" for name in mapping_under(data, "inputs") if re.fullmatch(NAME_PATTERN, name)}
+    return Pipeline.model_construct(stages=named, inputs=files)
+
+
+def _of_the_rest(pipeline: Pipeline, *, whole: bool) -> list[Problem]:
+    """What the graph can tell about the sound stages of a preset in which something is wrong."""
+    graph = Graph(pipeline)
+    found = every_problem(graph, lambda warning: None) if whole else structure_problems(graph)
+    unready = {name for name, stage in pipeline.stages.items() if isinstance(stage, _Unready)}
     return located((p for p in found if p.stage not in unready), pipeline)
 
 
@@ -134,7 +134,7 @@ def _exists(path: Path) -> bool:
 
 
 def _replace_inputs(data: dict[str, Any], lines: dict[tuple[str, ...], int], inputs: Mapping[str, str | Path]) -> list[Problem]:
-    declared = data.get("inputs") if isinstance(data.get("inputs"), dict) else {}
+    declared = mapping_under(data, "inputs")
     problems = []
     for name, path in inputs.items():
         if name not in declared:
@@ -158,7 +158,7 @@ class _Unready(Stage):
     """Stands for a stage that is wrong in itself, so that the rest of the graph can still be checked."""
 
     reads: tuple[str, ...] = ()
-    scores = True  # type: ignore[misc]
+    scores: ClassVar[bool] = True
 
     def references(self) -> dict[str, str]:
         return {f"reads[{i}]": name for i, name in enumerate((*self.reads, "?"))}

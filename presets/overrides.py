@@ -37,6 +37,12 @@ def apply_overrides(
     return Document(data, lines), problems
 
 
+def mapping_under(data: Any, key: str) -> dict[str, Any]:
+    """The mapping at `key`, empty where there is none."""
+    found = data.get(key) if isinstance(data, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def _copied(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: _copied(value) for key, value in data.items()}
@@ -45,7 +51,7 @@ def _copied(data: Any) -> Any:
 
 def _full_path(text: str, data: Any) -> Path_:
     path = tuple(re.findall(r"[^.\[\]]+", text))
-    stages = data.get("stages") if isinstance(data, dict) and isinstance(data.get("stages"), dict) else {}
+    stages = mapping_under(data, "stages")
     known = list(Pipeline.model_fields)
     if not path:
         raise RequestError(Problem("the path before '=' is empty", "write e.g. prompt.caption=…"))

@@ -102,7 +102,7 @@ class _Reader:
         return Document(data, self.lines)
 
     def note(self, cause: str, fix: str, event: yaml.Event) -> None:
-        self.problems.append(Problem(cause, fix, line=event.start_mark.line + 1))
+        self.problems.append(Problem(cause, fix, line=_line(event)))
 
     def value(self, event: yaml.Event, path: Path_) -> Any:
         if len(path) > MAX_DEPTH:
@@ -111,6 +111,7 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             self.note(f"alias '*{event.anchor}'; presets have no anchors or aliases", "write the value out", event)
             return None
+        assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
         if event.anchor is not None:
             self.note(f"anchor '&{event.anchor}'; presets have no anchors or aliases", "write the value out", event)
         if event.tag is not None:
@@ -140,7 +141,7 @@ class _Reader:
         items: list[Any] = []
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             here = (*path, str(len(items)))
-            self.lines[here] = event.start_mark.line + 1
+            self.lines[here] = _line(event)
             items.append(self.value(event, here))
         return items
 
@@ -149,7 +150,7 @@ class _Reader:
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             key = self.key(event, path)
             here = (*path, key)
-            line = event.start_mark.line + 1
+            line = _line(event)
             if key in found:
                 first = self.lines[here]
                 where = f"on line {first} and on line {line}" if first != line else f"twice on line {line}"
@@ -172,13 +173,18 @@ class _Reader:
         raise _Stop
 
 
+def _line(event: yaml.Event) -> int:
+    assert event.start_mark is not None  # every parsed event has one
+    return int(event.start_mark.line) + 1
+
+
 def _syntax(error: yaml.YAMLError, text: str) -> Problem:
     """PyYAML's complaint as a problem with a line and advice for the usual slips."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
         return Problem(f"character U+{int(error.character):04X} can't stand in YAML", "take it out", line=line)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    line = mark.line + 1 if mark else None
+    place = mark.line + 1 if mark else None
     said = str(getattr(error, "problem", None) or error)
     bad = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     fix = "check quotes, brackets and indentation on this line and the one before"
@@ -188,4 +194,4 @@ def _syntax(error: yaml.YAMLError, text: str) -> Problem:
         said, fix = "a second ': ' on one line", "put text that holds ': ' in quotes"
     elif "found undefined tag" in said or "tag" in said:
         fix = "presets have no tags; put text that begins with '!' in quotes"
-    return Problem(f"this is not YAML: {said}", fix, line=line)
+    return Problem(f"this is not YAML: {said}", fix, line=place)

@@ -38,11 +38,18 @@ class Judge(Stage):
 
 
 PIPELINE = Pipeline(
-    name="demo <b>&", takes=4, inputs={"clip": "sounds/a&b.wav"},
-    stages={"voice": Make(source="clip"), "drums": Make(source="clip", steps=30), "bass": Make(source="drums", timbre="clip"),
-            "both": Join(sources=("voice", "bass", "drums")), "judged": Judge(source="both"),
-            "again": Make(source="judged", when='judged.overall < 4 and "a" in judged.defects')},
-)  # fmt: skip
+    name="demo <b>&",
+    takes=4,
+    inputs={"clip": "sounds/a&b.wav"},
+    stages={
+        "voice": Make(source="clip"),
+        "drums": Make(source="clip", steps=30),
+        "bass": Make(source="drums", timbre="clip"),
+        "both": Join(sources=("voice", "bass", "drums")),
+        "judged": Judge(source="both"),
+        "again": Make(source="judged", when='judged.overall < 4 and "a" in judged.defects'),
+    },
+)
 
 
 def test_lanes_draw_every_edge() -> None:
@@ -65,10 +72,21 @@ def test_lanes_draw_every_edge() -> None:
 
 def test_the_graph_knows_variants() -> None:
     info = VariantInfo(
-        model="toy", family="toy", variant="fast", tasks=frozenset({"generate"}), defaults=VariantDefaults(steps=8, shift=3.0),
-        rate_hz=48000, channels=2, hop_length=1920, latent_dim=64, max_duration_s=600, max_text_tokens=256, max_lyric_tokens=2048,
-        fingerprint="f", codec="c",
-    )  # fmt: skip
+        model="toy",
+        family="toy",
+        variant="fast",
+        tasks=frozenset({"generate"}),
+        defaults=VariantDefaults(steps=8, shift=3.0),
+        rate_hz=48000,
+        channels=2,
+        hop_length=1920,
+        latent_dim=64,
+        max_duration_s=600,
+        max_text_tokens=256,
+        max_lyric_tokens=2048,
+        fingerprint="f",
+        codec="c",
+    )
     graph = build_graph(PIPELINE, model=ModelInfo("toy", "toy", {"fast": info}, {"": "fast"}))
     assert "make · fast" in as_text(graph) and "8 steps" in as_text(graph) and "30 steps" in as_text(graph)
     assert "make · fast" in as_html(graph)

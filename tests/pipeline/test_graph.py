@@ -50,10 +50,22 @@ class Best(Stage):
 
 def variant(name: str, tasks: set[str], **changes: Any) -> VariantInfo:
     facts: dict[str, Any] = {
-        "model": "toy", "family": "toy", "variant": name, "tasks": frozenset(tasks), "rate_hz": 48000, "channels": 2,
-        "defaults": VariantDefaults(steps=8, shift=3.0), "hop_length": 1920, "latent_dim": 64, "max_duration_s": 600.0,
-        "max_text_tokens": 256, "max_lyric_tokens": 2048, "fingerprint": "f", "codec": "c", "max_steps": 20,
-    }  # fmt: skip
+        "model": "toy",
+        "family": "toy",
+        "variant": name,
+        "tasks": frozenset(tasks),
+        "rate_hz": 48000,
+        "channels": 2,
+        "defaults": VariantDefaults(steps=8, shift=3.0),
+        "hop_length": 1920,
+        "latent_dim": 64,
+        "max_duration_s": 600.0,
+        "max_text_tokens": 256,
+        "max_lyric_tokens": 2048,
+        "fingerprint": "f",
+        "codec": "c",
+        "max_steps": 20,
+    }
     return VariantInfo(**(facts | changes))
 
 
@@ -79,10 +91,17 @@ def test_order_follows_edges_and_otherwise_the_declaration() -> None:
 
 def test_takes_fan_out_at_the_first_diffusing_stage_only() -> None:
     graph = graph_of(
-        {"bad": Worse(source="clip"), "up": Draft(source="bad"), "polish": Draft(source="up"), "judged": Judge(source="polish"),
-         "best": Best(source="judged", keep=2), "more": Draft(source="best", takes=3)},
-        {"clip": "x.wav"}, takes=4,
-    )  # fmt: skip
+        {
+            "bad": Worse(source="clip"),
+            "up": Draft(source="bad"),
+            "polish": Draft(source="up"),
+            "judged": Judge(source="polish"),
+            "best": Best(source="judged", keep=2),
+            "more": Draft(source="best", takes=3),
+        },
+        {"clip": "x.wav"},
+        takes=4,
+    )
     assert {n: graph.takes(n) for n in graph.order} == {"bad": 1, "up": 4, "polish": 4, "judged": 4, "best": 2, "more": 6}
     assert graph.takes("clip") == 1
     assert [graph.fan_out(n) for n in graph.order] == [1, 4, 1, 1, 1, 3]
@@ -91,8 +110,9 @@ def test_takes_fan_out_at_the_first_diffusing_stage_only() -> None:
 def test_explicit_takes_win_and_any_stage_may_fan_out() -> None:
     graph = graph_of(
         {"bad": Worse(source="clip", takes=3), "up": Draft(source="bad", takes=2), "next": Draft(source="up")},
-        {"clip": "x.wav"}, takes=5,
-    )  # fmt: skip
+        {"clip": "x.wav"},
+        takes=5,
+    )
     assert [graph.takes(n) for n in graph.order] == [3, 6, 6]
 
 
@@ -103,7 +123,9 @@ def test_each_parallel_branch_gets_the_pipelines_takes_and_single_sources_are_br
     assert [graph.takes(n) for n in graph.order] == [4, 4, 4, 4]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["draft", "worse", "best"]), st.none() | st.integers(1, 4)), max_size=6), st.integers(1, 5))
+@given(
+    st.lists(st.tuples(st.sampled_from(["draft", "worse", "best"]), st.none() | st.integers(1, 4)), max_size=6), st.integers(1, 5)
+)
 def test_takes_multiply_along_a_chain(links: list[tuple[str, int | None]], takes: int) -> None:
     stages: dict[str, Stage] = {"s0": Draft()}
     expected, diffused = takes, True
@@ -132,10 +154,15 @@ def test_prompts_are_laid_over_along_the_main_source() -> None:
 
 def test_durations_come_from_headers_and_prompts() -> None:
     pipeline = Pipeline(
-        inputs={"clip": "x.wav", "other": "y.wav"}, prompt=Prompt(duration_s=8),
-        stages={"bad": Worse(source="clip"), "made": Draft(timbre="clip"), "m": Join(sources=("bad", "made")),
-                "n": Join(sources=("other", "made"))},
-    )  # fmt: skip
+        inputs={"clip": "x.wav", "other": "y.wav"},
+        prompt=Prompt(duration_s=8),
+        stages={
+            "bad": Worse(source="clip"),
+            "made": Draft(timbre="clip"),
+            "m": Join(sources=("bad", "made")),
+            "n": Join(sources=("other", "made")),
+        },
+    )
     graph = build_graph(pipeline, model=None, facts={"clip": InputFacts(Path("x.wav"), duration_s=12.5)})
     assert graph.duration_s("clip") == graph.duration_s("bad") == graph.duration_s("m") == 12.5
     assert graph.duration_s("made") == 8
@@ -144,12 +171,23 @@ def test_durations_come_from_headers_and_prompts() -> None:
 
 def test_a_report_holds_until_the_audio_changes() -> None:
     graph = graph_of(
-        {"a": Draft(), "judged": Judge(source="a"), "best": Best(source="judged"), "again": Draft(source="best"),
-         "judged2": Judge(source="again", when="judged.overall < 5"), "part": Worse(source="judged", when="judged.overall < 5")}
-    )  # fmt: skip
+        {
+            "a": Draft(),
+            "judged": Judge(source="a"),
+            "best": Best(source="judged"),
+            "again": Draft(source="best"),
+            "judged2": Judge(source="again", when="judged.overall < 5"),
+            "part": Worse(source="judged", when="judged.overall < 5"),
+        }
+    )
     assert [graph.has_report(n) for n in ("a", "judged", "best", "again", "judged2", "part")] == [
-        False, True, True, False, False, False,
-    ]  # fmt: skip
+        False,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
     assert graph.reporter("best") == "judged"
 
 

@@ -70,19 +70,31 @@ class Picky(Stage):
 
 def variant(name: str, tasks: set[str], **changes: Any) -> VariantInfo:
     facts: dict[str, Any] = {
-        "model": "toy", "family": "toy", "variant": name, "tasks": frozenset(tasks), "rate_hz": 48000, "channels": 2,
-        "defaults": VariantDefaults(steps=8, shift=3.0), "hop_length": 1920, "latent_dim": 64, "max_duration_s": 600.0,
-        "max_text_tokens": 256, "max_lyric_tokens": 2048, "fingerprint": "f", "codec": "c",
-    }  # fmt: skip
+        "model": "toy",
+        "family": "toy",
+        "variant": name,
+        "tasks": frozenset(tasks),
+        "rate_hz": 48000,
+        "channels": 2,
+        "defaults": VariantDefaults(steps=8, shift=3.0),
+        "hop_length": 1920,
+        "latent_dim": 64,
+        "max_duration_s": 600.0,
+        "max_text_tokens": 256,
+        "max_lyric_tokens": 2048,
+        "fingerprint": "f",
+        "codec": "c",
+    }
     return VariantInfo(**(facts | changes))
 
 
 COMMON = {"generate", "refine", "cover"}
 MODEL = ModelInfo(
-    "toy", "toy",
+    "toy",
+    "toy",
     {"base": variant("base", COMMON | {"extract", "lego", "complete"}), "turbo": variant("turbo", COMMON, max_steps=20)},
     {"": "turbo", "extract": "base"},
-)  # fmt: skip
+)
 
 
 def problems(pipeline: Pipeline, model: ModelInfo | None = None, **facts: InputFacts) -> list[Problem]:
@@ -272,13 +284,27 @@ def test_a_switch_at_step_0_is_a_warning() -> None:
 
 def test_all_problems_come_at_once_with_lines() -> None:
     pipeline = Pipeline(
-        inputs={"clip": "x.wav"}, outputs=("nix",),
-        stages={"a": Change(source="clop"), "b": Best(source="clip"), "c": Change(source="c", when="("), "d": Pull(source="clip", variant="turbo")},
-    ).placed(file="my.yaml", lines={("stages", "a", "source"): 7, ("stages", "b"): 8, ("stages", "c", "when"): 9, ("outputs",): 3})  # fmt: skip
+        inputs={"clip": "x.wav"},
+        outputs=("nix",),
+        stages={
+            "a": Change(source="clop"),
+            "b": Best(source="clip"),
+            "c": Change(source="c", when="("),
+            "d": Pull(source="clip", variant="turbo"),
+        },
+    ).placed(
+        file="my.yaml", lines={("stages", "a", "source"): 7, ("stages", "b"): 8, ("stages", "c", "when"): 9, ("outputs",): 3}
+    )
     found = problems(pipeline, MODEL, clip=InputFacts(Path("x.wav"), exists=False))
     assert {(p.stage, p.key) for p in found} == {
-        (None, "inputs.clip"), (None, "outputs[0]"), ("a", "source"), ("b", "source"), ("c", "source"), ("c", "when"), ("d", "variant"),
-    }  # fmt: skip
+        (None, "inputs.clip"),
+        (None, "outputs[0]"),
+        ("a", "source"),
+        ("b", "source"),
+        ("c", "source"),
+        ("c", "when"),
+        ("d", "variant"),
+    }
     assert all(p.file == "my.yaml" for p in found)
     lines = {(p.stage, p.key): p.line for p in found}
     assert lines["a", "source"] == 7 and lines["b", "source"] == 8 and lines["c", "when"] == 9 and lines[None, "outputs[0]"] == 3

@@ -32,13 +32,20 @@ def test_text_gives_the_same_pipeline_as_python() -> None:
     from segue.pipeline.spec import Pipeline, Prompt
 
     made = Pipeline(
-        prompt=Prompt(caption="warm jazz trio", bpm=96, duration_s=8), seed=7, takes=4,
-        stages={"draft": Generate(variant="base", steps=30), "polish": Refine(source="draft", variant="turbo", denoise=0.5),
-                "scored": Score(source="polish"), "best": Select(source="scored", keep=1)},
-    )  # fmt: skip
+        prompt=Prompt(caption="warm jazz trio", bpm=96, duration_s=8),
+        seed=7,
+        takes=4,
+        stages={
+            "draft": Generate(variant="base", steps=30),
+            "polish": Refine(source="draft", variant="turbo", denoise=0.5),
+            "scored": Score(source="polish"),
+            "best": Select(source="scored", keep=1),
+        },
+    )
     written = load(
         "prompt: {caption: warm jazz trio, bpm: 96, duration_s: 8}\nseed: 7\ntakes: 4\nstages:\n"
-        "  draft: {type: generate, variant: base, steps: 30}\n  polish: {type: refine, source: draft, variant: turbo, denoise: 0.5}\n"
+        "  draft: {type: generate, variant: base, steps: 30}\n"
+        "  polish: {type: refine, source: draft, variant: turbo, denoise: 0.5}\n"
         "  scored: {type: score, source: polish}\n  best: {type: select, source: scored, keep: 1}\n"
     )
     assert written == made and load(made.to_yaml()) == made
@@ -90,7 +97,11 @@ def test_unknown_presets_and_files(tmp_path: Path) -> None:
         (HEAD + "stages:\n  a: {type: generate, caption: x}\n", ("a", "caption", 3), "belongs to the prompt"),
         (HEAD + "stages:\n  a: {type: generate, stepps: 4}\n", ("a", "stepps", 3), "Did you mean 'steps'?"),
         (HEAD + "stages:\n  a: {type: generate, cfg_scale: 4}\n", ("a", "cfg_scale", 3), "no key 'cfg_scale'"),
-        (HEAD + "stages:\n  a: {type: generate}\n  b: {type: score, source: a, steps: 4}\n", ("b", "steps", 4), "does not denoise"),
+        (
+            HEAD + "stages:\n  a: {type: generate}\n  b: {type: score, source: a, steps: 4}\n",
+            ("b", "steps", 4),
+            "does not denoise",
+        ),
         (HEAD + "stages:\n  a: {type: generate, steps: 0}\n", ("a", "steps", 3), "greater than or equal to 1"),
         (HEAD + "stages:\n  a: {type: generate, steps: 1.5}\n", ("a", "steps", 3), "whole number"),
         (HEAD + "stages:\n  a: {type: generate, steps: '8'}\n", ("a", "steps", 3), "without quotes"),
@@ -106,7 +117,11 @@ def test_unknown_presets_and_files(tmp_path: Path) -> None:
         (HEAD + "stages:\n  a: {type: refine}\n", ("a", "source", 3), "'source' is missing"),
         (HEAD + "stages:\n  a: {type: generate, schedule: custom}\n", ("a", None, 3), "custom needs timesteps"),
         (HEAD + "stages:\n  a: {type: extract, source: clip, track: vocal}\ninputs: {clip: x}\n", ("a", "track", 3), "'vocals'?"),
-        ("prompt: {timesignature: 4}\nstages:\n  a: {type: score, source: b}\ninputs: {b: c}\n", (None, "prompt.timesignature", 1), "must be text"),
+        (
+            "prompt: {timesignature: 4}\nstages:\n  a: {type: score, source: b}\ninputs: {b: c}\n",
+            (None, "prompt.timesignature", 1),
+            "must be text",
+        ),
         ("steps: 4\n" + CHAIN, (None, "steps", 1), "belongs to a stage"),
         ("bpm: 4\n" + CHAIN, (None, "bpm", 1), "belongs to the prompt"),
         ("takes: 0\n" + CHAIN, (None, "takes", 1), "greater than or equal to 1"),
@@ -121,7 +136,7 @@ def test_unknown_presets_and_files(tmp_path: Path) -> None:
         (CHAIN + "seed: 99999999999999999999\n", (None, "seed", 5), "less than or equal to"),
         (CHAIN + "prompt: {}\n", (None, None, 5), "on line 1 and on line 5"),
     ],
-)  # fmt: skip
+)
 def test_mistakes(text: str, where: tuple[str | None, str | None, int | None], said: str) -> None:
     problem = one(text)
     assert (problem.stage, problem.key, problem.line) == where
@@ -152,12 +167,19 @@ def test_everything_wrong_comes_at_once_in_the_order_of_lines() -> None:
         "outputs: [zz]\n"
     )
     assert [(p.line, p.stage, p.key) for p in found] == [
-        (1, None, "takes"), (2, None, "inputs.clip"), (4, "a", "type"), (5, "b", "denoise"), (6, "c", "source"), (9, "f", "when"),
-    ]  # fmt: skip  - outputs are judged once the preset itself is sound; d reads what a broken stage may well score
+        (1, None, "takes"),
+        (2, None, "inputs.clip"),
+        (4, "a", "type"),
+        (5, "b", "denoise"),
+        (6, "c", "source"),
+        (9, "f", "when"),
+    ]
 
 
 def test_sound_stages_are_judged_beside_a_broken_one() -> None:
-    found = wrong(HEAD + "stages:\n  a: {type: generate, x: 1}\n  b: {type: generate}\n  c: {type: select, source: b}\noutputs: [d]\n")
+    found = wrong(
+        HEAD + "stages:\n  a: {type: generate, x: 1}\n  b: {type: generate}\n  c: {type: select, source: b}\noutputs: [d]\n"
+    )
     assert [(p.stage, p.key) for p in found] == [("a", "x"), ("c", "source"), (None, "outputs[0]")]
 
 
@@ -165,10 +187,17 @@ def test_overrides() -> None:
     pipeline = load(
         CHAIN,
         overrides={
-            "prompt.caption": "late-night: synthwave #1, 96 bpm", "prompt.bpm": "96", "polish.denoise": "0.25", "stages.draft.steps": "8",
-            "draft.guidance.scale": "3", "draft.timesteps": "null", "takes": "3", "draft.prompt.caption": "", "name": "5",
+            "prompt.caption": "late-night: synthwave #1, 96 bpm",
+            "prompt.bpm": "96",
+            "polish.denoise": "0.25",
+            "stages.draft.steps": "8",
+            "draft.guidance.scale": "3",
+            "draft.timesteps": "null",
+            "takes": "3",
+            "draft.prompt.caption": "",
+            "name": "5",
         },
-    )  # fmt: skip
+    )
     draft, polish = pipeline.stages["draft"], pipeline.stages["polish"]
     assert isinstance(draft, Generate) and isinstance(polish, Refine)
     assert pipeline.prompt.caption == "late-night: synthwave #1, 96 bpm" and pipeline.prompt.bpm == 96 and pipeline.takes == 3
@@ -228,9 +257,12 @@ def test_any_text_loads_or_is_refused(text: str) -> None:
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(["x", "clip", "a", "vocals", ""]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["x", "scale", "caption", "low", "path"]), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["x", "scale", "caption", "low", "path"]), inner, max_size=2)
+    ),
     max_leaves=4,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -19,18 +19,48 @@ SCHEMA = json_schema()
 def fits(value: Any, schema: dict[str, Any]) -> bool:
     """Whether `value` fits, over the keywords our schema uses (an unknown one fails the test)."""
     known = {
-        "$defs", "$schema", "title", "description", "default", "examples", "type", "properties", "required", "additionalProperties",
-        "enum", "const", "anyOf", "oneOf", "$ref", "items", "prefixItems", "minItems", "maxItems", "minLength", "maxLength", "pattern",
-        "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minProperties", "maxProperties", "propertyNames",
-    }  # fmt: skip
+        "$defs",
+        "$schema",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "enum",
+        "const",
+        "anyOf",
+        "oneOf",
+        "$ref",
+        "items",
+        "prefixItems",
+        "minItems",
+        "maxItems",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "minProperties",
+        "maxProperties",
+        "propertyNames",
+    }
     assert set(schema) <= known, set(schema) - known
     if "$ref" in schema and not fits(value, SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")]):
         return False
     kinds = {
-        "object": isinstance(value, dict), "array": isinstance(value, list), "string": isinstance(value, str), "null": value is None,
-        "boolean": isinstance(value, bool), "integer": isinstance(value, int) and not isinstance(value, bool),
+        "object": isinstance(value, dict),
+        "array": isinstance(value, list),
+        "string": isinstance(value, str),
+        "null": value is None,
+        "boolean": isinstance(value, bool),
+        "integer": isinstance(value, int) and not isinstance(value, bool),
         "number": isinstance(value, int | float) and not isinstance(value, bool),
-    }  # fmt: skip
+    }
     if "type" in schema and not kinds[schema["type"]]:
         return False
     if ("enum" in schema and value not in schema["enum"]) or ("const" in schema and value != schema["const"]):

@@ -25,12 +25,36 @@ def refused(text: str) -> list[tuple[int | None, str]]:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("no", "no"), ("yes", "yes"), ("on", "on"), ("off", "off"), ("4:4", "4:4"), ("1:30", "1:30"), ("2024-01-01", "2024-01-01"),
-        ("1e-3", 0.001), ("1E3", 1000.0), (".5", 0.5), ("5.", 5.0), ("-0", 0), ("+7", 7), ("0o17", 15), ("0x1F", 31), ("017", 17),
-        ("1_000", "1_000"), ("true", True), ("FALSE", False), ("~", None), ("", None), ("null", None), ("Null", None), ("C major", "C major"),
-        ("nan", "nan"), ("e5", "e5"), ("1.2.3", "1.2.3"), ("=", "="),
+        ("no", "no"),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("off", "off"),
+        ("4:4", "4:4"),
+        ("1:30", "1:30"),
+        ("2024-01-01", "2024-01-01"),
+        ("1e-3", 0.001),
+        ("1E3", 1000.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("-0", 0),
+        ("+7", 7),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("017", 17),
+        ("1_000", "1_000"),
+        ("true", True),
+        ("FALSE", False),
+        ("~", None),
+        ("", None),
+        ("null", None),
+        ("Null", None),
+        ("C major", "C major"),
+        ("nan", "nan"),
+        ("e5", "e5"),
+        ("1.2.3", "1.2.3"),
+        ("=", "="),
     ],
-)  # fmt: skip
+)
 def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
     got = read_yaml(f"a: {text}\n").data["a"]
     assert got == value and type(got) is type(value)
@@ -43,8 +67,14 @@ def test_quoted_scalars_are_text_and_keys_always_are() -> None:
 def test_lines_of_every_key_and_item() -> None:
     document = read_yaml("a:\n  b: [1,\n    2]\n  c: {d: 4}\n\n'e.f': x\n")
     assert document.lines == {
-        ("a",): 1, ("a", "b"): 2, ("a", "b", "0"): 2, ("a", "b", "1"): 3, ("a", "c"): 4, ("a", "c", "d"): 4, ("e.f",): 6,
-    }  # fmt: skip
+        ("a",): 1,
+        ("a", "b"): 2,
+        ("a", "b", "0"): 2,
+        ("a", "b", "1"): 3,
+        ("a", "c"): 4,
+        ("a", "c", "d"): 4,
+        ("e.f",): 6,
+    }
 
 
 def test_equal_keys_are_refused_with_both_lines_and_all_of_them() -> None:
@@ -128,11 +158,14 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn", "Zl", "Zp"]), max_size=12),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abno12_", min_size=1, max_size=5), inner, max_size=4),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=40)

@@ -1,0 +1,114 @@
+"""What can be known wrong about a denoising stage when the model's facts are there: variant, task, steps, length, adapters.
+
+Knows variants by their `VariantInfo` only; no weights, no concrete stage type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .conditioning import triggers_cover
+from .errors import Problem, did_you_mean
+from .models.base import ModelInfo, VariantInfo
+from .scope import Scope
+from .spec import DiffusionStage
+
+if TYPE_CHECKING:
+    from .graph import Graph
+
+
+def variant_problems(model: ModelInfo | None, scope: Scope, stage: DiffusionStage) -> Iterator[Problem]:
+    if model is None:
+        return
+    info = scope.info
+    if info is None:
+        yield scope.problem(
+            f"model '{model.name}' has no variant '{stage.variant}'.{did_you_mean(stage.variant or '', model.variants)}",
+            f"its variants are {listed(model.variants)}",
+            "variant",
+        )
+        return
+    if stage.task is not None and stage.task not in info.tasks:
+        yield _wrong_task(model, info, scope, stage.task)
+    steps = scope.spec.steps if isinstance(scope.spec, DiffusionStage) else None
+    if steps is not None and not info.min_steps <= steps <= info.max_steps:
+        key = "timesteps" if stage.timesteps is not None else "steps"
+        yield scope.problem(
+            f"{steps} steps; variant '{info.variant}' takes {info.min_steps} to {info.max_steps}",
+            f"write {key} within these, or another variant",
+            key,
+        )
+
+
+def _wrong_task(model: ModelInfo, info: VariantInfo, scope: Scope, task: str) -> Problem:
+    able = [name for name, other in model.variants.items() if task in other.tasks]
+    if not able:
+        return scope.problem(f"no variant of model '{model.name}' can do {task}", "take another model", "type")
+    lacking = sorted(t for t in model.variants[able[0]].tasks - info.tasks)
+    want = "wants" if len(lacking) == 1 else "want"
+    return scope.problem(
+        f"variant '{info.variant}' can't do {task}: {listed(lacking, 'and')} {want} {listed(able, 'or')}",
+        f"write variant: {able[0]}",
+        "variant",
+    )
+
+
+def length_problems(graph: Graph, scope: Scope) -> Iterator[Problem]:
+    """Once for each length that is too long: where it first meets a model."""
+    info, name = scope.info, scope.stage
+    if info is None:
+        return
+    limit = info.max_duration_s
+    told = f"variant '{info.variant}' of {info.model} takes at most {limit:g} s"
+    too_long = {n: d for n in graph.sources(name).values() if (d := graph.duration_s(n)) is not None and d > limit}
+    for source, duration in too_long.items():
+        if source in graph.pipeline.inputs or not _meets_model(graph, source):
+            key = next(k for k, s in graph.sources(name).items() if s == source)
+            yield scope.problem(f"'{source}' lasts {duration:g} s; {told}", f"cut it to {limit:g} s or less", key)
+    own = graph.duration_s(name)
+    if own is not None and own > limit and not too_long:
+        asked = "prompt.duration_s" if scope.prompt.duration_s == own else None
+        yield scope.problem(f"it would make {own:g} s; {told}", f"ask for {limit:g} s or less", asked)
+
+
+def _meets_model(graph: Graph, name: str) -> bool:
+    stages = graph.pipeline.stages
+    return any(graph.info(n) is not None for n in {name, *graph.ancestors(name)} if n in stages)
+
+
+def adapter_problems(scope: Scope, stage: DiffusionStage) -> Iterator[Problem]:
+    for i, adapter in enumerate(stage.adapters):
+        if not scope.path(adapter.path).exists():
+            yield scope.problem(
+                f"there is no adapter at {scope.path(adapter.path)}",
+                "correct the path (relative ones start at the preset)",
+                f"adapters[{i}].path",
+            )
+
+
+def warn_of_weak_points(scope: Scope, stage: DiffusionStage) -> None:
+    """Warnings: allowed, and probably not what was meant."""
+    if stage.instruction is not None and stage.task != "cover" and triggers_cover(stage.instruction):
+        scope.warn(
+            "this instruction holds the words by which ACE-Step knows a cover, and this stage is none: upstream's own "
+            "code would take it for one, and the model may follow it",
+            "say it in other words, or use a cover stage",
+            "instruction",
+        )
+    strength, resolved = getattr(stage, "strength", None), scope.spec
+    steps = resolved.steps if isinstance(resolved, DiffusionStage) else None
+    if isinstance(strength, float) and steps is not None and strength > 0 and int(steps * strength) == 0:
+        scope.warn(
+            f"strength {strength:g} of {steps} steps is less than one step: the source will not be followed at all",
+            f"write strength: {1 / steps:.3g} or more, more steps, or strength: 0",
+            "strength",
+        )
+
+
+def listed(names: object, word: str = "") -> str:
+    """Names for a message, the first twelve; with `word` before the last."""
+    known = [str(n) for n in names]  # type: ignore[attr-defined]
+    if word and len(known) > 1:
+        return f"{', '.join(known[:-1])} {word} {known[-1]}"
+    return ", ".join(known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
