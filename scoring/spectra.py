@@ -48,7 +48,7 @@ def stft_blocks(
     """Spectra `[C, n, n_fft/2 + 1]` of the given frames, `block` of them at a time; periodic Hann, no
     centring, zeros after the end."""
     window = get_window("hann", n_fft).astype(np.float32)
-    last = int(frames[-1]) * hop + n_fft if frames.size else 0
+    last = int(frames[-1]) * hop + n_fft if frames.size else n_fft
     if last > x.shape[1]:
         x = np.pad(x, ((0, 0), (0, last - x.shape[1])))
     views = np.lib.stride_tricks.sliding_window_view(x, n_fft, axis=1)
@@ -86,12 +86,13 @@ class Spectra:
         bins = N_FFT // 2 + 1
         magnitude, mean_power = np.zeros(bins), np.zeros(bins)
         floors: list[Array] = []
-        flat = 0.0
+        flat, heard = 0.0, 0
         for block in stft_blocks(x, chosen):
             p = (np.square(block.real) + np.square(block.imag)).mean(axis=0)
             magnitude += np.sqrt(p).sum(axis=0, dtype=np.float64)
             mean_power += p.sum(axis=0, dtype=np.float64)
-            flat += float(_flatness(p).sum())
+            each = _flatness(p)
+            flat, heard = flat + float(each.sum()), heard + each.size
             if len(p) >= _BLOCK // 4 or not floors:
                 floors.append(_quantile(p))
         n = max(int(chosen.size), 1)
@@ -102,7 +103,7 @@ class Spectra:
             magnitude=magnitude,
             power=mean_power / n,
             floor=np.minimum(percentile_filter(floor, 25, 61, mode="nearest") * _FLOOR_BIAS, mean_power / n),
-            flatness=flat / n if chosen.size else None,
+            flatness=flat / heard if heard else None,
             energies=energies,
             active=active,
         )
@@ -113,9 +114,11 @@ class Spectra:
 
 
 def _flatness(p: Array) -> Array:
-    """Geometric over arithmetic mean of each row, bins below −100 dB of the row's mean raised to that."""
+    """Geometric over arithmetic mean of each row that has any power; bins below −100 dB of the row's mean raised to
+    that."""
     mean = p.mean(axis=1, keepdims=True)
-    return np.exp(np.log(np.maximum(p / mean, 1e-10)).mean(axis=1))
+    heard = mean[:, 0] > 0
+    return np.exp(np.log(np.maximum(p[heard] / mean[heard], 1e-10)).mean(axis=1))
 
 
 def _quantile(p: Array) -> Array:

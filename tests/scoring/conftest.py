@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 RATE = 48_000
 
 
+@lru_cache(maxsize=8)
 def make_music(seconds: float = 4.0, seed: int = 0, rate: int = RATE) -> np.ndarray:
     """`[2, T]` float32, peak 0.5."""
     rng = np.random.default_rng(seed)
@@ -39,14 +41,14 @@ def make_music(seconds: float = 4.0, seed: int = 0, rate: int = RATE) -> np.ndar
             play(beat * 0.5, 0.8, 0.001, 0.12, lambda u: 0.6 * np.sin(2 * np.pi * (50 * u + 8 * np.exp(-u / 0.03))))
     for eighth in range(int(seconds * 4)):
         play(eighth * 0.25, 0.3, 0.0005, 0.03, lambda u: 0.16 * np.diff(rng.standard_normal(u.size), prepend=0.0))
-    return (out / np.abs(out).max() * 0.5).astype(np.float32)
+    made = (out / np.abs(out).max() * 0.5).astype(np.float32)
+    made.setflags(write=False)
+    return made
 
 
 @pytest.fixture(scope="session")
 def music() -> np.ndarray:
-    made = make_music()
-    made.setflags(write=False)
-    return made
+    return make_music()
 
 
 @pytest.fixture(scope="session")

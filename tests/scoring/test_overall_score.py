@@ -124,7 +124,7 @@ def test_weights_leave_a_term_out_or_raise_it(music: np.ndarray) -> None:
 def test_wrong_profile_and_weights_name_the_right_ones(music: np.ndarray) -> None:
     with pytest.raises(ValueError, match="music, speech, effects"):
         score(music, RATE, profile="opera")
-    with pytest.raises(ValueError, match="no term 'hiss'.*noise"):
+    with pytest.raises(ValueError, match=r"no term 'hiss'.*noise"):
         score(music, RATE, weights={"hiss": 1})
     with pytest.raises(ValueError, match="0 or more"):
         score(music, RATE, weights={"noise": -1})

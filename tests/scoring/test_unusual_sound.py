@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -106,4 +108,4 @@ def test_spans_and_merging(mask: list[bool]) -> None:
         rebuilt[a:b] = True
     assert (rebuilt == array).all()
     joined = merged(ranges, 3)
-    assert all(later[0] - earlier[1] >= 3 for earlier, later in zip(joined, joined[1:], strict=False))
+    assert all(later[0] - earlier[1] >= 3 for earlier, later in itertools.pairwise(joined))
