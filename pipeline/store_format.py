@@ -83,7 +83,7 @@ def checksum(data: bytes) -> int:
 
 def encode_view(view: View) -> bytes:
     """A view as a safetensors file: one tensor (``samples`` `[C, T]` or ``frames`` `[T, D]`, float32), its
-    facts in the metadata. The same view always gives the same bytes."""
+    facts in the metadata; for a step checkpoint its state beside it. The same view always gives the same bytes."""
     tensor = view.samples if isinstance(view, Audio) else view.frames
     if tensor.dtype != torch.float32:
         raise TypeError(f"the store keeps float32 samples and frames, got {tensor.dtype}; convert before putting")
@@ -95,7 +95,8 @@ def encode_view(view: View) -> bytes:
         name, facts = "frames", {"kind": "latent", "frame_rate_hz": view.frame_rate_hz, "codec": view.codec,
                                  "t": view.t, "samples": view.samples}
     # One metadata entry: safetensors writes several in no fixed order, and the bytes name the file.
-    return safetensors.torch.save({name: tensor}, metadata={"segue": json.dumps(facts, sort_keys=True)})
+    state = {} if isinstance(view, Audio) else {f"state.{k}": v.detach().to("cpu").contiguous() for k, v in view.state.items()}
+    return safetensors.torch.save({name: tensor, **state}, metadata={"segue": json.dumps(facts, sort_keys=True)})
 
 
 def decode_view(data: bytes, file: ViewFile) -> View:
@@ -109,7 +110,8 @@ def decode_view(data: bytes, file: ViewFile) -> View:
     tensors = safetensors.torch.load(data)
     if facts["kind"] == "audio":
         return Audio(tensors["samples"], facts["rate_hz"])
-    return Latent(tensors["frames"], facts["frame_rate_hz"], facts["codec"], facts["t"], facts["samples"])
+    state = {name.removeprefix("state."): tensor for name, tensor in tensors.items() if name.startswith("state.")}
+    return Latent(tensors["frames"], facts["frame_rate_hz"], facts["codec"], facts["t"], facts["samples"], state)
 
 
 def encode_header(entry: Entry, views: Mapping[str, ViewFile], created: float) -> bytes:

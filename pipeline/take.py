@@ -48,7 +48,8 @@ class Audio:
 class Latent:
     """Frames `[T, D]`, float32 on the CPU, of the autoencoder `codec` (its fingerprint) at `frame_rate_hz`.
 
-    `t` is the noise level: 0 clean; above 0 a step checkpoint, resumed without re-noising. `samples` is the length of
+    `t` is the noise level: 0 clean; above 0 a step checkpoint, resumed without re-noising with the `state` that guidance and
+    solver had there (named tensors, leading dimension 1 or none). `samples` is the length of
     the audio it stands for (the decoder gives whole frames; views are cut to this), None when whole frames are meant.
     """
 
@@ -57,6 +58,7 @@ class Latent:
     codec: str
     t: float = 0.0
     samples: int | None = None
+    state: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float:

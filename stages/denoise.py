@@ -30,15 +30,15 @@ class Plan:
     """What one job asks of the core.
 
     `segments` are (what the decoder sees, fraction of the executed steps at which it ends). `start` `[T, D]` is the clean
-    latent that is re-noised to `t_start` (None: pure noise). `state_t` > 0 says that `start` is already a noisy state at
-    that level, resumed as it is. `samples` is the audio length the result stands for.
+    latent that is re-noised to `t_start` (None: pure noise). `checkpoint` is a step checkpoint instead, gone on from as it
+    is. `samples` is the audio length the result stands for.
     """
 
     segments: tuple[tuple[ConditionRequest, float], ...]
     samples: int
     start: torch.Tensor | None = None
     t_start: float = 1.0
-    state_t: float = 0.0
+    checkpoint: Latent | None = None
     stop_at: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -71,34 +71,38 @@ def denoise(
     results: dict[int, Result] = {}
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, plan in enumerate(plans):
-        shape = (plan.frames, plan.t_start, plan.state_t, plan.stop_at, tuple(until for _, until in plan.segments))
+        mark = None if plan.checkpoint is None else (plan.checkpoint.t, *(int(v) for k, v in plan.checkpoint.state.items() if k == "step"))
+        shape = (plan.frames, plan.t_start, mark, plan.stop_at, tuple(until for _, until in plan.segments))
         groups.setdefault(shape, []).append(i)
     for positions in groups.values():
-        ts = _timesteps(stage, plans[positions[0]])
+        ts, first = _timesteps(stage, plans[positions[0]])
         if not ts:
             facts = {"t_start": 0.0, "timesteps": [], "training": info.training}
             results.update({i: Result(same_signal=True, facts={**plans[i].facts, **facts}) for i in positions})
             continue
-        made = _run_group(stage, [jobs[i] for i in positions], ctx, [plans[i] for i in positions], ts,
+        made = _run_group(stage, [jobs[i] for i in positions], ctx, [plans[i] for i in positions], ts, first,
                           projections(positions) if projections else ())
         results.update(dict(zip(positions, made, strict=True)))
     return [results[i] for i in range(len(plans))]
 
 
-def _timesteps(stage: DiffusionStage, plan: Plan) -> tuple[float, ...]:
-    if plan.state_t > 0:
-        full = schedule_of(stage)
-        below = tuple(t for t in full if t < plan.state_t - 1e-6)
-        return (plan.state_t, *below)
-    return schedule_of(stage, plan.t_start)
+def _timesteps(stage: DiffusionStage, plan: Plan) -> tuple[tuple[float, ...], int]:
+    """The schedule and the step to begin with. A checkpoint of this very schedule goes on in it, with its memory; one of
+    another schedule goes on with this one's points below its level."""
+    if plan.checkpoint is None:
+        return schedule_of(stage, plan.t_start), 0
+    full, t = schedule_of(stage), plan.checkpoint.t
+    step = int(plan.checkpoint.state.get("step", torch.tensor(-1)))
+    if 0 <= step < len(full) and full[step] == t:
+        return full, step
+    return (t, *(point for point in full if point < t - 1e-6)), 0
 
 
 def _initial(plans: Sequence[Plan], jobs: Sequence[Job], ctx: Context, dim: int, t: float) -> torch.Tensor:
     rows = []
     for plan, job in zip(plans, jobs, strict=True):
-        if plan.state_t > 0:
-            assert plan.start is not None
-            rows.append(plan.start)
+        if plan.checkpoint is not None:
+            rows.append(plan.checkpoint.frames)
             continue
         noise = ctx.noise(job.seed, "initial", 0, (plan.frames, dim))
         # A schedule that begins below 1 (Karras, custom) begins at its own level, here with silence's mean for data.
@@ -107,12 +111,21 @@ def _initial(plans: Sequence[Plan], jobs: Sequence[Job], ctx: Context, dim: int,
     return torch.stack(rows)
 
 
+def _states(plans: Sequence[Plan]) -> dict[str, torch.Tensor] | None:
+    """The memory of a batch of checkpoints: rows joined; None where they carry none."""
+    kept = [plan.checkpoint.state for plan in plans if plan.checkpoint is not None]
+    if not kept or not kept[0]:
+        return None
+    return {k: torch.cat([state[k] for state in kept]) if v.ndim else v for k, v in kept[0].items()}
+
+
 def _run_group(
     stage: DiffusionStage,
     jobs: Sequence[Job],
     ctx: Context,
     plans: Sequence[Plan],
     ts: tuple[float, ...],
+    first: int,
     projections: tuple[Any, ...],
 ) -> list[Result]:
     info = ctx.info(stage.variant)
@@ -129,7 +142,7 @@ def _run_group(
         acoustic_scale=g.acoustic_scale, text_scale=g.text_scale,
     )
     device = ctx.numerics.device
-    x = _initial(plans, jobs, ctx, info.latent_dim, ts[0]).to(device)
+    x = _initial(plans, jobs, ctx, info.latent_dim, ts[first]).to(device)
 
     def noise(purpose: str, step: int, shape: Sequence[int]) -> torch.Tensor:
         return torch.stack([ctx.noise(job.seed, purpose, step, tuple(shape)[1:]) for job in jobs]).to(device)
@@ -137,8 +150,9 @@ def _run_group(
     trajectory = sample(
         model.denoiser(), timeline, ts, x, solver=stage.solver or "euler", guidance=guidance, projections=projections,
         noise=noise, on_step=lambda step, steps: ctx.step(jobs, step, steps), trace=stage.trace, stop_at=plans[0].stop_at,
+        first_step=first, state=_states(plans) if first else None,
     )
-    return [_result(stage, info, plan, trajectory, row, ts) for row, plan in enumerate(plans)]
+    return [_result(stage, info, plan, trajectory, row, ts[first:]) for row, plan in enumerate(plans)]
 
 
 def _result(
@@ -161,6 +175,7 @@ def _result(
     if stage.trace:
         facts["trace"] = [{**vars(step), "norm": step.norm[row]} for step in trajectory.trace]
     latent = Latent(
-        trajectory.x[row].float().cpu().contiguous(), info.frame_rate_hz, info.codec, t=trajectory.t, samples=plan.samples
+        trajectory.x[row].float().cpu().contiguous(), info.frame_rate_hz, info.codec, t=trajectory.t, samples=plan.samples,
+        state={k: v[row : row + 1] if v.ndim else v for k, v in trajectory.state.items()},
     )
     return Result(latent=latent, facts=facts, steps_run=trajectory.steps_run, forwards=trajectory.forwards)

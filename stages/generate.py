@@ -89,7 +89,8 @@ class Refine(DiffusionStage):
                 job.prompt, self.instruction or instruction_for("generate"), source.frames.shape[0],
                 timbre=timbre_of(job, ctx, info), duration_s=samples / info.rate_hz,
             )
-            plans.append(Plan(((request, 1.0),), samples, start=source.frames, t_start=self.denoise, state_t=source.t))
+            checkpoint = source if source.t > 0 else None
+            plans.append(Plan(((request, 1.0),), samples, start=source.frames, t_start=self.denoise, checkpoint=checkpoint))
         return denoise(self, jobs, ctx, plans)
 
 

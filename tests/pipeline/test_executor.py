@@ -93,13 +93,18 @@ def test_denoise_0_gives_the_source_back(home):
     assert run.stages[1].forwards == 0
 
 
-def test_a_checkpoint_goes_on_without_renoising(home):
-    """Fault 5: generating 2 of 6 steps and going on is generating 6."""
-    plain = dict(variant="turbo", steps=6)
-    whole = Pipeline(prompt=SECOND, seed=3, stages={"draft": Generate(seed=5, **plain)}).run(home=home)
-    parts = {"half": Generate(seed=5, stop_at=2, **plain), "rest": Refine(source="half", **plain)}
+@pytest.mark.parametrize("how", [
+    dict(variant="turbo", steps=6), dict(variant="base", steps=6, guidance={"kind": "apg", "scale": 4}),
+    dict(variant="turbo", steps=6, solver="dpmpp"), dict(variant="turbo", steps=6, solver="sde"),
+])
+def test_a_checkpoint_goes_on_without_renoising(home, how):
+    """Fault 5: generating 2 of 6 steps and going on is generating 6, to the bit, also where guidance or solver remember."""
+    whole = Pipeline(prompt=SECOND, seed=3, stages={"draft": Generate(seed=5, **how)}).run(home=home)
+    parts = {"half": Generate(seed=5, stop_at=2, **how), "rest": Refine(source="half", seed=5, **how)}
     run = Pipeline(prompt=SECOND, seed=3, stages=parts).run(home=home)
-    assert torch.allclose(whole["draft"][0].signal.latent().frames, run["rest"][0].signal.latent().frames, atol=1e-6)
+    again = Pipeline(prompt=SECOND, seed=3, stages={**parts, "more": Score(source="rest")}).run(home=home)
+    for done in (run, again):  # fresh, and with the checkpoint read back from the store
+        assert torch.equal(whole["draft"][0].signal.latent().frames, done["rest"][0].signal.latent().frames)
     assert [s.steps_run for s in run.stages] == [2, 4]
 
 
