@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Problem, RequestError
-from .files import PICKLED, file_hash, read_header
+from .files import PICKLED, file_hash, read_header, read_json
+from .loading import quiet
 
 AdapterChoice = tuple[Path, float]
 """A LoRA's folder or .safetensors file, and its scale."""
@@ -104,16 +105,18 @@ def _load(transformer: Any, path: Path, number: int) -> str:
     read_header(file)
     name = f"segue_{number}"
     try:
-        state, metadata = AceStepLoraLoaderMixin.lora_state_dict(
-            str(file.parent),
-            weight_name=file.name,
-            use_safetensors=True,
-            local_files_only=True,
-            return_lora_metadata=True,
-        )
-        state = _under_prefix(state, "transformer")
-        _check_fit(transformer, state, file)
-        transformer.load_lora_adapter(state, adapter_name=name, metadata=metadata, prefix="transformer")
+        with quiet():
+            state, metadata = AceStepLoraLoaderMixin.lora_state_dict(
+                str(file.parent),
+                weight_name=file.name,
+                use_safetensors=True,
+                local_files_only=True,
+                return_lora_metadata=True,
+            )
+            state = _scaled(_bare(state), _settings(file, metadata))
+            _check_fit(transformer, state, file)
+            prefixed = {f"transformer.{key}": value for key, value in state.items()}
+            transformer.load_lora_adapter(prefixed, adapter_name=name, prefix="transformer")
     except (ValueError, KeyError, RuntimeError, TypeError) as error:
         raise RequestError(
             Problem(
@@ -125,22 +128,52 @@ def _load(transformer: Any, path: Path, number: int) -> str:
     return name
 
 
-def _under_prefix(state: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """LoRA keys as diffusers' loader wants them; peft's own ``base_model.model.`` and bare keys are taken too."""
-    bare = {k.removeprefix("base_model.model."): v for k, v in state.items()}
-    return {k if k.startswith(f"{prefix}.") else f"{prefix}.{k}": v for k, v in bare.items()}
+def _bare(state: dict[str, Any]) -> dict[str, Any]:
+    """LoRA keys as the transformer names its layers, without diffusers' and peft's prefixes."""
+    return {
+        key.removeprefix("base_model.model.").removeprefix("transformer."): value
+        for key, value in state.items()
+    }
+
+
+def _settings(file: Path, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """What the LoRA was trained with: from the file's own metadata (diffusers) or adapter_config.json beside it (peft)."""
+    if metadata:
+        return {key.removeprefix("transformer."): value for key, value in metadata.items()}
+    config = file.parent / "adapter_config.json"
+    return read_json(config) if config.is_file() else {}
+
+
+def _scaled(state: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The weights with alpha / rank (alpha / √rank for rsLoRA) multiplied in, as a LoRA's own scale is that factor.
+
+    (Hu et al. 2021, arXiv 2106.09685, section 4.1; Kalajdzievski 2023, arXiv 2312.03732.) Without settings the factor is 1,
+    as diffusers takes it.
+    """
+    if settings.get("use_dora") or any("lora_magnitude" in key for key in state):
+        raise ValueError("it is a DoRA, which diffusers does not load")
+    alpha, patterns = settings.get("lora_alpha"), settings.get("alpha_pattern") or {}
+    if alpha is None:
+        return state
+    out = dict(state)
+    for key, down in state.items():
+        if ".lora_A" not in key:
+            continue
+        layer = key.split(".lora_A")[0]
+        own = next((v for k, v in patterns.items() if layer == k or layer.endswith(f".{k}")), alpha)
+        rank = down.shape[0]
+        up = key.replace(".lora_A", ".lora_B")
+        out[up] = state[up] * (own / (rank**0.5 if settings.get("use_rslora") else rank))
+    return out
 
 
 def _check_fit(transformer: Any, state: dict[str, Any], file: Path) -> None:
     modules = {name for name, _ in transformer.named_modules()}
-    targets = {k.removeprefix("transformer.").split(".lora")[0] for k in state if "lora" in k}
+    targets = {key.split(".lora")[0] for key in state if ".lora" in key}
     strangers = sorted(targets - modules)
     if not targets or strangers:
-        what = (
-            f"its layers {', '.join(strangers[:3])} are not in the transformer"
-            if strangers
-            else "it holds no LoRA layer"
-        )
+        layers = ", ".join(strangers[:3])
+        what = f"its layers {layers} are not in the transformer" if strangers else "it holds no LoRA layer"
         raise RequestError(
             Problem(
                 f"{file} does not fit this model: {what}.",

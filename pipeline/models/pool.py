@@ -231,16 +231,19 @@ class Pool:
         in_use = {id(part) for part in self._shared_in_use.values()}
         idle = [(self._shared, k) for k, part in self._shared.items() if id(part) not in in_use]
         idle += [(self._transformers, k) for k in self._transformers if k != self._active[1]]
+        dropped = False
         for held, key in idle:
             if self._held() <= self._budget:
                 break
             self._offloaded.discard(id(held[key]))
             del held[key]
+            dropped = True
         if self._device.type != "cpu" and not self._offload:
             for part in self._shared.values():
                 if id(part) not in in_use and isinstance(part, torch.nn.Module):
                     part.to("cpu")
-        self._collect()
+        if dropped:
+            self._collect()
 
     def _held(self) -> int:
         return sum(map(_size, (*self._shared.values(), *self._transformers.values())))

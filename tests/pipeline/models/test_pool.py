@@ -114,7 +114,7 @@ def make_lora(tiny, folder, seed):
     """A LoRA that changes the output, written by diffusers' own saver."""
     net = AceStepTransformer1DModel.from_pretrained(tiny / "transformer")
     torch.manual_seed(seed)
-    net.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_k", "to_v"], init_lora_weights=False))
+    net.add_adapter(LoraConfig(r=2, lora_alpha=3, target_modules=["to_q", "to_k", "to_v"], init_lora_weights=False))
     net.save_lora_adapter(folder)
     return folder
 
@@ -154,11 +154,23 @@ def test_a_lora_equals_its_weights_added(tiny, pool, loras):
         a, b = (state[f"{name}.lora_{x}.weight"] for x in "AB")
         module = model.parts.transformer.get_submodule(name.removeprefix("transformer."))
         added[module] = module.weight.clone()
-        module.weight += 0.7 * (b @ a)
+        module.weight += 0.7 * 3 / 2 * (b @ a)  # scale · alpha / rank
     merged = velocity(model)
     for module, weight in added.items():
         module.weight.copy_(weight)
     torch.testing.assert_close(got, merged, rtol=1e-4, atol=1e-5)
+
+
+def test_a_peft_folder_gives_the_same(tmp_path, pool, loras):
+    """peft's own layout: prefixed keys, and alpha in adapter_config.json."""
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(loras[0] / "pytorch_lora_weights.safetensors")
+    state = {f"base_model.model.{k.removeprefix('transformer.')}": v for k, v in state.items()}
+    save_file(state, tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"lora_alpha": 3, "r": 2, "peft_type": "LORA"}))
+    got = velocity(pool.model("base", [(tmp_path, 0.7)]))
+    assert torch.equal(got, velocity(pool.model("base", [(loras[0], 0.7)])))
 
 
 def test_a_lora_goes_with_its_variant(family, loras, counts):
