@@ -58,11 +58,17 @@ HARM = {
 }
 
 
+@pytest.fixture(scope="module")
+def untouched(musician) -> dict[int, float]:
+    return {seed: score(musician(3.0, seed), RATE).overall for seed in (0, 1)}
+
+
 @pytest.mark.parametrize("harm", HARM)
-def test_harm_does_not_raise_the_overall_score(musician, harm: str) -> None:
+def test_harm_does_not_raise_the_overall_score(musician, untouched: dict[int, float], harm: str) -> None:
     for seed in (0, 1):
         x = musician(3.0, seed)
-        assert score(HARM[harm](x).astype(np.float32), RATE).overall <= score(x, RATE).overall + 0.01
+        clean = untouched[seed]
+        assert score(HARM[harm](x).astype(np.float32), RATE).overall <= clean + 0.01
 
 
 @pytest.mark.parametrize(
