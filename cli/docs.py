@@ -20,8 +20,9 @@ import typer
 from ..pipeline.drawing import as_mermaid
 from ..pipeline.graph import Graph
 from ..pipeline.spec import DiffusionStage, Stage
-from ..presets.loader import load, presets
+from ..presets.loader import load
 from ..presets.schema import json_schema
+from ..presets.shipped import presets
 from ..stages import STAGES
 from .main import app
 from .reference import FieldRow, Reference, block_references, stage_reference

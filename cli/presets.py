@@ -29,7 +29,7 @@ class Format(enum.StrEnum):
 
 def presets(as_json: Json = False) -> None:
     """List the presets that come with Segue."""
-    from ..presets.loader import presets as shipped
+    from ..presets.shipped import presets as shipped
 
     found = shipped()
     if as_json:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,30 +19,9 @@ from ..pipeline.graph_checks import every_problem, structure_problems
 from ..pipeline.places import COMMAND_LINE, located, nearest_line
 from ..pipeline.spec import NAME_PATTERN, Pipeline, Stage
 from .overrides import apply_overrides, mapping_under
+from .shipped import FOLDER, PresetInfo, presets
 from .spec_problems import spec_problems
 from .yaml_reader import read_file, read_yaml
-
-FOLDER = Path(__file__).parent
-"""Where the shipped presets lie."""
-
-
-@dataclass(frozen=True)
-class PresetInfo:
-    """A shipped preset: its name (what `load` takes), what it is about, its file."""
-
-    name: str
-    about: str
-    path: Path
-
-
-def presets() -> tuple[PresetInfo, ...]:
-    """The shipped presets, by name."""
-    found = []
-    for path in sorted(FOLDER.glob("*.yaml")):
-        data = read_yaml(read_file(path), str(path)).data
-        about = data.get("about") if isinstance(data, dict) else None
-        found.append(PresetInfo(path.stem, " ".join(str(about or "").split()), path))
-    return tuple(found)
 
 
 def load(

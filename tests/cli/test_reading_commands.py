@@ -188,7 +188,7 @@ def test_quick_commands_import_nothing_heavy(command: list[str], tmp_path: Path,
     code = (
         "import sys\nfrom segue.cli.main import app\n"
         f"try:\n    app({command!r})\nexcept SystemExit as e:\n    assert not e.code, e.code\n"
-        "heavy = {'torch', 'transformers', 'diffusers', 'scipy', 'librosa', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'networkx', 'transformers', 'diffusers', 'scipy', 'librosa', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -230,14 +230,14 @@ def test_chatter_of_libraries_goes_to_stderr(capsys: pytest.CaptureFixture[str])
 
 
 def test_an_unexpected_error_is_one_line_and_a_file(segue: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import segue.presets.loader as loader
+    import segue.presets.shipped as shipped
 
     def broken() -> None:
         raise ZeroDivisionError("the moon is full")
 
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(loader, "presets", broken)
+    monkeypatch.setattr(shipped, "presets", broken)
     done = segue("presets")
     assert done.code == 1
     (line,) = done.err.splitlines()
@@ -247,10 +247,10 @@ def test_an_unexpected_error_is_one_line_and_a_file(segue: Call, monkeypatch: py
 
 
 def test_debug_raises_the_unexpected(segue: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    import segue.presets.loader as loader
+    import segue.presets.shipped as shipped
     from segue.cli.main import app
 
     monkeypatch.setenv("SEGUE_DEBUG", "1")
-    monkeypatch.setattr(loader, "presets", lambda: 1 / 0)
+    monkeypatch.setattr(shipped, "presets", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         app(["presets"])
