@@ -18,6 +18,7 @@ import torch
 from ..scoring.preferences import pairs_best_worst
 from .audio_file import read_audio
 from .catalog import Catalog, RunRecord, StageRecord
+from .context import Result
 from .errors import Cancelled, Problem, RequestError, SegueError
 from .events import CancelToken, FileWritten, Listener, RunDone, RunStarted
 from .keys import audio_key
@@ -183,7 +184,7 @@ class _Execution:
         for text in self.prepared.warnings:
             session.warn(text)
         inputs = {name: self._input(session, name) for name in graph.inputs}
-        made, stages = walk(session, graph, inputs, self.record.seed, lambda *done: self._after(session, *done))
+        made, stages = walk(session, graph, inputs, self.record.seed, lambda *done: self._after(session, *done), self._note)
         outputs = tuple(graph.outputs)
         run = Run(
             id=self.record.id, preset=pipeline.name, out=session.out, stages=tuple(stages), takes=made, inputs=inputs, outputs=outputs,
@@ -204,6 +205,18 @@ class _Execution:
             stage=name, index=0, seed=self.record.seed, prompt=session.pipeline.prompt, key=key,
             signal=Signal(audio, None, StoredViews(session, key)), lineage=({"stage": name, "type": "input", "key": key},),
         )
+
+    def _note(self, take: Take, result: Result, seconds: float | None) -> None:
+        """A take is in the store: the catalog keeps it from being collected, and learns how long such things take."""
+        self.catalog.record_take(self.record.id, take, cached=seconds is None)
+        if seconds is not None:
+            spec = self.prepared.graph.stage(take.stage)
+            info = self.prepared.graph.info(take.stage)
+            frames = round(take.duration_s * (info.frame_rate_hz if info else 25))
+            self.catalog.record_timing(
+                spec.type, getattr(spec, "variant", None), self.record.numerics.device.split(":")[0], steps=result.steps_run,
+                frames=frames, seconds=seconds,
+            )
 
     def _after(self, session: Session, name: str, takes: tuple[Take, ...], stage: StageRecord) -> None:
         """Files, catalog and preference log of a stage that is done."""

@@ -112,8 +112,10 @@ class Graph:
         return {k: s for k, s in self.pipeline.stages[name].references().items() if self.digraph.has_edge(s, name)}
 
     def main_source(self, name: str) -> str | None:
-        """The source whose prompt, reports and index a stage's takes go on from: the first it names; None without any."""
-        return next(iter(self.sources(name).values()), None)
+        """The source whose prompt, reports and index a stage's takes go on from: `source`, else the first of `sources`;
+        None for a stage that starts from nothing (a timbre reference is not worked on)."""
+        found = self.sources(name)
+        return found.get("source") or found.get("sources[0]")
 
     def ancestors(self, name: str) -> frozenset[str]:
         """Every input and stage this one depends on."""

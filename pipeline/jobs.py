@@ -45,7 +45,7 @@ def plan_jobs(
     for index, aligned in _align(name, sources):
         main = main_of(aligned)
         if when is not None and main is not None and not _holds(when, name, main):
-            planned.extend(Passing(index * fan_out + k, main) for k in range(fan_out))
+            planned.append(Passing(index * fan_out, main))
             continue
         base = main.prompt if main is not None else prompt
         for k in range(fan_out):

@@ -6,12 +6,11 @@ Audio is FLAC, 24 bit, with tags enough to make the same take again. Knows no st
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .atomic import write_text
+from .atomic import sweep_temps, write_temp, write_text
 from .audio_file import Written, write_audio
 from .errors import Problem, RequestError
 from .take import Take
@@ -21,9 +20,9 @@ def prepare_folder(out: Path) -> Path:
     """Make the run's folder and see that it can be written. Raises `RequestError` when it can't."""
     try:
         (out / "audio").mkdir(parents=True, exist_ok=True)
-        probe = out / f".segue-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        for folder in (out, out / "audio"):
+            sweep_temps(folder)  # what a killed process left
+            write_temp(folder, b"", durable=False).unlink()
     except OSError as error:
         raise RequestError(
             Problem(f"the folder {out} can't be written: {error.strerror or error}", "give another --out", key="out")

@@ -29,11 +29,15 @@ from .store import Entry
 from .take import Signal, Take
 
 
+TakeRecorder = Callable[[Take, Result, float | None], None]
+"""Told of every finished take: the take, what it took, and the seconds (None when it came from the store)."""
+
+
 class StageRunner:
     """One stage of one run: from source takes to its own."""
 
-    def __init__(self, session: Session, graph: Graph, name: str, run_seed: int) -> None:
-        self.session, self.graph, self.name, self.run_seed = session, graph, name, run_seed
+    def __init__(self, session: Session, graph: Graph, name: str, run_seed: int, record: TakeRecorder) -> None:
+        self.session, self.graph, self.name, self.run_seed, self.record = session, graph, name, run_seed, record
         self.stage: Stage = graph.stage(name)
         self.context = StageContext(session, name)
 
@@ -74,10 +78,13 @@ class StageRunner:
         for job in jobs:
             if job.index in known:
                 done[job.index] = (self._take(job, known[job.index]), known[job.index])
+                self.record(done[job.index][0], known[job.index], None)
                 self.session.emit(TakeDone(self.name, job.index, True, 0.0))
         missing = [job for job in jobs if job.index not in known]
-        for job, result in self._work_all(missing):
+        for job, result, seconds in self._work_all(missing):
             done[job.index] = (self._take(job, result), result)
+            self.record(done[job.index][0], result, seconds)
+            self.session.emit(TakeDone(self.name, job.index, False, seconds))
         takes = []
         for p in planned:
             takes.append(self._passing(p) if isinstance(p, Passing) else done[p.index][0])
@@ -98,7 +105,7 @@ class StageRunner:
                 found[job.index] = entry.result()
         return found
 
-    def _work_all(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
+    def _work_all(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result, float]]:
         """Every job, in micro-batches; out of memory halves the batch from there on, says so and marks the results."""
         size = whole = self.session.numerics.micro_batch if self.stage.diffuses else 1
         start = 0
@@ -115,7 +122,7 @@ class StageRunner:
             yield from made
             start += len(batch)
 
-    def _work(self, jobs: Sequence[Job], retried: bool) -> list[tuple[Job, Result]]:
+    def _work(self, jobs: Sequence[Job], retried: bool) -> list[tuple[Job, Result, float]]:
         """Run one micro-batch. Each result is kept before anything else happens."""
         self.session.cancel.check()
         begun = time.perf_counter()
@@ -128,8 +135,7 @@ class StageRunner:
             if not self.stage.writes_files:
                 self.session.store.put(job.key, Entry.of(result))
             self.session.counts.add("forwards", result.forwards)
-            self.session.emit(TakeDone(self.name, job.index, False, seconds))
-            made.append((job, result))
+            made.append((job, result, seconds))
         return made
 
     def _take(self, job: Job, result: Result) -> Take:
@@ -170,14 +176,15 @@ After = Callable[[str, tuple[Take, ...], StageRecord], None]
 
 
 def walk(
-    session: Session, graph: Graph, inputs: Mapping[str, Take], run_seed: int, after: After
+    session: Session, graph: Graph, inputs: Mapping[str, Take], run_seed: int, after: After, on_take: TakeRecorder
 ) -> tuple[dict[str, tuple[Take, ...]], list[StageRecord]]:
-    """Every stage in order. `after(name, takes, record)` is called as soon as a stage is done (files, catalog)."""
+    """Every stage in order. `after(name, takes, record)` is called as soon as a stage is done (files, catalog), `on_take`
+    as soon as a take is."""
     made: dict[str, tuple[Take, ...]] = {name: (take,) for name, take in inputs.items()}
     records = []
     for name in graph.order:
         session.cancel.check()
-        made[name], record = StageRunner(session, graph, name, run_seed).run(made)
+        made[name], record = StageRunner(session, graph, name, run_seed, on_take).run(made)
         records.append(record)
         after(name, made[name], record)
     return {name: made[name] for name in graph.order}, records

@@ -71,6 +71,11 @@ class Repaint(DiffusionStage):
         found = {"source": self.source}
         return {**found, "timbre": self.timbre} if self.timbre else found
 
+    def expected_duration_s(self, scope: Scope) -> float | None:
+        """The source's length, or the last window's end where that lies past it."""
+        own = scope.duration_s(self.source)
+        return None if own is None else max(own, *(end for _, end in self.spans()))
+
     def check(self, scope: Scope) -> Iterator[Problem]:
         length = scope.duration_s(self.source)
         if length is None:
