@@ -17,7 +17,7 @@ from ..pipeline.diffusion.guidance import make_guidance
 from ..pipeline.diffusion.loop import Trajectory, renoise, sample
 from ..pipeline.diffusion.schedules import start_at, timesteps
 from ..pipeline.diffusion.timeline import Segment, Timeline
-from ..pipeline.models.base import ConditionRequest, VariantInfo
+from ..pipeline.models.base import ConditionRequest, Model, VariantInfo
 from ..pipeline.spec import DiffusionStage
 from ..pipeline.take import Latent
 
@@ -130,6 +130,7 @@ def _run_group(
 ) -> list[Result]:
     info = ctx.info(stage.variant)
     model = ctx.model(stage)
+    _warn_of_cut_text(ctx, info, model, plans)
     segments = []
     for s, (_, until) in enumerate(plans[0].segments):
         segments.append(Segment(model.conditions([plan.segments[s][0] for plan in plans]), until))
@@ -153,6 +154,15 @@ def _run_group(
         first_step=first, state=_states(plans) if first else None,
     )
     return [_result(stage, info, plan, trajectory, row, ts[first:]) for row, plan in enumerate(plans)]
+
+
+def _warn_of_cut_text(ctx: Context, info: VariantInfo, model: Model, plans: Sequence[Plan]) -> None:
+    """Text beyond the model's limits is cut off; the user is told, once for each text."""
+    for request in (request for plan in plans for request, _ in plan.segments):
+        text, lyrics = model.token_counts(request.prompt, request.instruction)
+        for what, have, limit in (("prompt", text, info.max_text_tokens), ("lyrics", lyrics, info.max_lyric_tokens)):
+            if have > limit > 0:
+                ctx.warn(f"stage '{ctx.stage}': the {what} takes {have} tokens; {info.model} reads {limit}, the rest is cut off")
 
 
 def _result(

@@ -257,3 +257,14 @@ def test_a_random_seed_is_recorded_as_it_was(home):
 def test_an_input_nobody_named_is_a_request_error(home):
     with pytest.raises(RequestError, match="no input 'song'"):
         ladder().run(home=home, inputs={"song": "x.wav"})
+
+
+def test_text_over_the_limit_is_cut_with_a_warning(home):
+    long = SECOND.model_copy(update={"caption": "bright piano and warm strings " * 120})
+    run = Pipeline(prompt=long, seed=3, stages={"draft": Generate(steps=1)}).run(home=home)
+    assert any("tokens" in w and "cut off" in w for w in run.warnings)
+
+
+def test_multi_guidance_needs_a_model_that_knows_it(home):
+    with pytest.raises(RequestError, match="guidance 'multi'"):
+        Pipeline(prompt=SECOND, stages={"draft": Generate(guidance={"kind": "multi"})}).run(home=home)
