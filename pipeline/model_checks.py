@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .conditioning import triggers_cover
-from .diffusion.denoiser import ACOUSTIC
 from .errors import Problem, did_you_mean
 from .models.base import ModelInfo, VariantInfo
 from .scope import Scope
@@ -32,7 +31,7 @@ def variant_problems(model: ModelInfo | None, scope: Scope, stage: DiffusionStag
         return
     if stage.task is not None and stage.task not in info.tasks:
         yield _wrong_task(model, info, scope, stage.task)
-    if stage.guidance.kind == "multi" and ACOUSTIC not in info.branches:
+    if stage.guidance.kind == "multi" and "acoustic" not in info.branches:
         yield scope.problem(
             f"guidance 'multi' weighs an acoustic condition against the text, and variant '{info.variant}' of {info.model} was "
             "not trained to be without its text alone",

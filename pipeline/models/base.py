@@ -14,7 +14,7 @@ from ..spec import Prompt
 if TYPE_CHECKING:  # annotations only: checking a preset must not cost the import of torch
     import torch
 
-    from ..diffusion.denoiser import COND, NULL, Condition, Denoiser
+    from ..diffusion.denoiser import Condition, Denoiser
 
 Training = Literal["untrained", "preliminary", "trained"]
 
@@ -58,7 +58,7 @@ class VariantInfo:
     training: Training = "trained"
     min_steps: int = 1
     max_steps: int = 1000
-    branches: frozenset[str] = frozenset({COND, NULL})  # what its denoiser can be asked for
+    branches: frozenset[str] = frozenset({"cond", "null"})  # of `diffusion.denoiser`, what its denoiser can be asked for
 
     @property
     def frame_rate_hz(self) -> float:
