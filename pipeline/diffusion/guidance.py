@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 from torch import Tensor
 
 from ..errors import Problem, RequestError, did_you_mean
@@ -97,6 +96,9 @@ class AdaptiveProjected(_Scaled):
     remembers = True
 
     def _join(self, x: Tensor, t: float, cond: Tensor, null: Tensor, state: State) -> Tensor:
+        # Imported where it is used: diffusers' guiders bring peft and torch's compiler along, seconds that a check can spare.
+        from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
+
         buffer: Any = MomentumBuffer(APG_MOMENTUM)
         buffer.running_average = state.get("momentum", 0)
         joined = normalized_guidance(
