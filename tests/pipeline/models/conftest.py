@@ -45,3 +45,10 @@ def counts() -> Counts:
 def pool(tiny: Path, counts: Counts) -> Iterator[Pool]:
     with Pool(describe_model(str(tiny)), Numerics(), counts) as made:
         yield made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fifty steps of the shipped model, many times over, is what takes long here."""
+    for item in items:
+        if "segue-mini-50" in item.name:
+            item.add_marker(pytest.mark.slow)
