@@ -43,8 +43,8 @@ def _interpolator(factor: int) -> Array:
 
 
 def _peak_between(windows: Array, kernel: Array) -> float:
-    """Largest |value| between the samples of `[N, _BLOCK + taps − 1]`; tap by tap, without BLAS, so that neither
-    speed nor the last digit depends on threads."""
+    """Largest |value| between the samples of `[N, _BLOCK + taps − 1]`; tap by tap, without BLAS, so that
+    neither speed nor the last digit depends on threads."""
     best = 0.0
     for phase in kernel.T:
         total = np.zeros((len(windows), _BLOCK), dtype=np.float32)

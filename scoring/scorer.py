@@ -134,7 +134,7 @@ def with_metrics(report: QualityReport, values: Mapping[str, float | None]) -> Q
 def band_values(a: Analysis, values: Mapping[str, float | None]) -> dict[str, float | None]:
     """What the good bands are about. Balance is taken after subtracting the steady noise floor."""
     x, rate, s = a.samples, a.rate_hz, a.spectra
-    clean = np.maximum(s.power - 1.5 * s.floor, 1e-5 * s.power)
+    clean = s.without_floor(1e-5)
     return {
         "crest": values.get("crest_db"),
         "bass": spectrum.band_db(x, rate, *BASS_HZ, spectra=s, power=clean),

@@ -29,13 +29,15 @@ _FLOOR_BIAS = 6.0  # mean over 10 % quantile of noise power: 9.5 for one channel
 
 
 def frame_energies(x: Array, n_fft: int = N_FFT, hop: int = HOP) -> Array:
-    """Mean square of every frame `[N]`, channels averaged; frame k covers samples k·hop … k·hop + n_fft."""
+    """Mean square of every frame `[N]`, channels averaged; frame k covers samples k·hop … k·hop + n_fft.
+    Whole frames only (a cut inside a frame would smear over all frequencies), except for a sound shorter than
+    one."""
     per_hop = n_fft // hop
-    chunks = -(-x.shape[1] // hop)
-    sums = np.zeros(max(chunks, per_hop), dtype=np.float64)
+    count = 1 + max(0, x.shape[1] - n_fft) // hop
+    sums = np.zeros(count - 1 + per_hop, dtype=np.float64)
     step = hop * 4096
-    for start in range(0, x.shape[1], step):
-        part = np.square(x[:, start : start + step]).sum(axis=0, dtype=np.float64)
+    for start in range(0, min(x.shape[1], sums.size * hop), step):
+        part = np.square(x[:, start : min(start + step, sums.size * hop)]).sum(axis=0, dtype=np.float64)
         part = np.pad(part, (0, (-part.size) % hop)).reshape(-1, hop).sum(axis=1)
         sums[start // hop : start // hop + part.size] = part
     windows = np.lib.stride_tricks.sliding_window_view(sums, per_hop).sum(axis=1)
@@ -108,14 +110,20 @@ class Spectra:
             active=active,
         )
 
+    def without_floor(self, least: float) -> Array:
+        """Mean power `[F]` with three times the steady floor taken off, but at least `least` of it left in
+        every bin: what hiss can't fill. (Three: the estimate may be low, and music loses next to nothing by
+        it.)"""
+        return np.maximum(self.power - 3.0 * self.floor, least * self.power)
+
     @property
     def silent(self) -> bool:
         return not bool(self.power.any())
 
 
 def _flatness(p: Array) -> Array:
-    """Geometric over arithmetic mean of each row that has any power; bins below −100 dB of the row's mean raised to
-    that."""
+    """Geometric over arithmetic mean of each row that has any power; bins below −100 dB of the row's mean
+    raised to that."""
     mean = p.mean(axis=1, keepdims=True)
     heard = mean[:, 0] > 0
     return np.exp(np.log(np.maximum(p[heard] / mean[heard], 1e-10)).mean(axis=1))

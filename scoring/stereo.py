@@ -1,6 +1,7 @@
 """What two channels do to each other: correlation, width, and what is lost in mono.
 
-With more than two channels the first two (left and right in every usual order) are looked at. Knows no spectra.
+With more than two channels the first two (left and right in every usual order) are looked at. Knows no
+spectra.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ def _from_sums(sums: Array) -> Moments:
 
 
 def moments(samples: Any, rate_hz: int, window_s: float = 0.5) -> tuple[Moments | None, list[Moments]]:
-    """Moments of the first two channels of `[C, T]`, over all of it and in windows of `window_s` (a last one shorter
-    than a quarter of that is left out of the list). (None, []) for one channel. Accumulated in float64, without
-    BLAS, so that the figures do not depend on the number of threads.
+    """Moments of the first two channels of `[C, T]`, over all of it and in windows of `window_s` (a last one
+    shorter than a quarter of that is left out of the list). (None, []) for one channel. Accumulated in
+    float64, without BLAS, so that the figures do not depend on the number of threads.
     """
     x = as_samples(samples, rate_hz)
     if x.shape[0] < 2:
@@ -90,7 +91,8 @@ def phase_status(value: float) -> Literal["good", "mild", "severe"]:
 
 
 def width(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
-    """RMS of the side (L−R)/2 over RMS of the mid (L+R)/2: 0 for mono, 1 for unrelated channels of equal level.
+    """RMS of the side (L−R)/2 over RMS of the mid (L+R)/2: 0 for mono, 1 for unrelated channels of equal
+    level.
 
     None for one channel, silence, or when there is no mid at all (one channel inverted).
     """
