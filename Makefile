@@ -19,15 +19,15 @@ $(VENV)/bin/python:
 
 # torch comes first and alone, at one version: left to a range, pip may bring another build
 $(VENV)/.torch: | $(VENV)/bin/python
-	@$(PY) -c "import torch" 2>/dev/null || $(PY) -m pip install -q "$(TORCH)"
+	@$(PY) -c "import torch" 2>/dev/null || $(PY) -m pip install -q --no-compile "$(TORCH)"
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
-	$(PY) -m pip install -q -c constraints.txt -e ".[test]"
+	$(PY) -m pip install -q --no-compile -c constraints.txt -e ".[test]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PY) -m pip install -q -c constraints.txt -e ".[test,dev]"
+	$(PY) -m pip install -q --no-compile -c constraints.txt -e ".[test,dev]"
 	@touch $@
 
 install: $(VENV)/.installed  ## the environment in .venv

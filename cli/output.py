@@ -48,7 +48,7 @@ def table(
     title: str | None = None,
 ) -> Table:
     """A table of plain cells; `right` names the columns of numbers."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     aligned = set(right)
     for name in columns:
         made.add_column(name, justify="right" if name in aligned else "left", overflow="fold")

@@ -30,6 +30,8 @@ class _TakesColumn(ProgressColumn):
     """``2/4 takes · step 5/30``."""
 
     def render(self, task: Task) -> Text:
+        if not task.fields["jobs"]:
+            return Text()
         text = f"{task.fields['done']}/{task.fields['jobs']} takes"
         if task.fields["step"]:
             text += f" · step {task.fields['step']}/{task.fields['steps']}"
@@ -144,6 +146,7 @@ class Bar(RunProgress):
                 part = len(event.takes) * event.step / max(event.steps, 1)
                 self._bar.update(self._task, completed=self._done + part, step=event.step, steps=event.steps)
             elif isinstance(event, StageDone):
+                self._bar.update(self._task, total=1, completed=1, done=event.takes, jobs=event.takes, step=0)
                 self._bar.console.print(self._finished(event), style="dim")
 
 

@@ -166,8 +166,8 @@ def print_run(document: dict[str, Any]) -> None:
     console.print(
         output.table(("take", "seed", "length", "score", "defects"), takes, right=("seed", "length", "score"))
     )
-    counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in document["counts"].items())
-    output.say(f"{counts}; {document['pairs']} pair{'s' * (document['pairs'] != 1)}")
+    counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in document["counts"].items())
+    output.say(f"{counts}, pairs {document['pairs']}")
     if document["model_training"] not in (None, "trained"):
         output.say(
             f"the model is {document['model_training']}: scores say how the run works, not how music sounds"
