@@ -16,12 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_RESIDUAL_RADIUS = 3 * (
-    1 + 3 + 9
-)  # three kernel-7 convolutions with dilations 1, 3, 9 (diffusers' OobleckResidualUnit)
+_RESIDUAL_RADIUS = 39  # three kernel-7 convolutions with dilations 1, 3, 9 (diffusers' OobleckResidualUnit)
 _EDGE_RADIUS = 3  # kernel-7 convolution at either end of the audio side
-TILE_FRAMES = 512
-TILE_FRAMES_MIN = 32
 
 
 @dataclass(frozen=True)
@@ -116,26 +112,3 @@ def _tiles(count: int, size: int) -> list[tuple[int, int]]:
     if size <= 0 or count <= size:
         return [(0, count)]
     return [(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-def decode_bytes_per_frame(config: Any) -> int:
-    """Roughly what decoding takes for each latent frame in float32: six live copies of the widest activation."""
-    ratios = list(config["downsampling_ratios"])
-    multiples = [1, *config["channel_multiples"]]
-    rate, widest = 1, 0
-    for step, s in enumerate(reversed(ratios)):
-        rate *= s
-        widest = max(widest, rate * config["decoder_channels"] * multiples[len(ratios) - step - 1])
-    return 6 * 4 * widest
-
-
-def choose_tile_frames(config: Any, free_bytes: int) -> int:
-    """The tile of a run: 512 frames, halved while decoding one would take more than half of what is free.
-
-    Chosen once when a run is created and kept in its numerics, as the tile is part of every key. `config` is the
-    autoencoder's configuration.
-    """
-    tile = TILE_FRAMES
-    while tile > TILE_FRAMES_MIN and tile * decode_bytes_per_frame(config) > free_bytes // 2:
-        tile //= 2
-    return tile

@@ -1,4 +1,4 @@
-"""Memory and devices: a cache bounded in bytes, what is free, what "out of memory" looks like, automatic device and type.
+"""Memory and devices: a cache bounded in bytes, what is free, what "out of memory" looks like, number types by name.
 
 This module knows no model family.
 """
@@ -60,39 +60,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         text in str(error).lower() for text in _OUT_OF_MEMORY_TEXTS
     )
-
-
-def choose_device(device: str | None = None, dtype: str | None = None) -> tuple[str, str]:
-    """Device and number type of a run: CUDA with bfloat16 where there is one, else the CPU with float32.
-
-    Either can be asked for (``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``float32``, ``bfloat16``, ``float16``). Raises
-    RequestError for a device that is not there or a type that is not known.
-    """
-    if device in (None, "auto"):
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    assert device is not None
-    try:
-        kind = torch.device(device)
-    except RuntimeError:
-        raise RequestError(
-            Problem(f"there is no device '{device}'.", "use cpu, cuda, cuda:1 or mps.")
-        ) from None
-    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
-        raise RequestError(
-            Problem(
-                f"device '{device}' was asked for, and torch sees {torch.cuda.device_count()} CUDA devices.",
-                "use --device cpu, or install a CUDA build of torch.",
-            )
-        )
-    if kind.type == "mps" and not torch.backends.mps.is_available():
-        raise RequestError(
-            Problem("device 'mps' was asked for and is not available here.", "use --device cpu.")
-        )
-    if dtype in (None, "auto"):
-        dtype = "bfloat16" if kind.type == "cuda" else "float32"
-    assert dtype is not None
-    torch_type(dtype)
-    return device, dtype
 
 
 def torch_type(name: str) -> torch.dtype:

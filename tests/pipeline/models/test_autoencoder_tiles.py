@@ -91,12 +91,3 @@ def test_batches_and_bad_shapes():
     for wrong in (torch.zeros(1, 2, 0), torch.zeros(1, 1, 9)):
         with pytest.raises(ValueError, match="wants audio"):
             autoencoder.encode(vae, wrong)
-
-
-def test_tile_follows_free_memory_in_steps():
-    config = VAES[2, 4].config
-    need = autoencoder.decode_bytes_per_frame(config)
-    assert autoencoder.choose_tile_frames(config, 10**12) == 512
-    assert autoencoder.choose_tile_frames(config, 2 * 512 * need) == 512
-    assert autoencoder.choose_tile_frames(config, 2 * 512 * need - 2) == 256
-    assert autoencoder.choose_tile_frames(config, 0) == 32

@@ -1,11 +1,11 @@
-"""What is remembered stays within bounds; what "out of memory" is; devices and types by name."""
+"""What is remembered stays within bounds; what "out of memory" is; types by name."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from segue.pipeline.errors import RequestError
-from segue.pipeline.models.memory import TensorMemory, choose_device, free_bytes, is_out_of_memory
+from segue.pipeline.models.memory import TensorMemory, free_bytes, is_out_of_memory, torch_type
 
 
 def test_remembered_tensors_are_made_once_and_bounded():
@@ -32,13 +32,8 @@ def test_out_of_memory_is_told_apart():
     assert not is_out_of_memory(RuntimeError("shapes do not match")) and not is_out_of_memory(ValueError("out of memory"))
 
 
-def test_devices_by_name():
-    assert choose_device("cpu") == ("cpu", "float32") and choose_device("cpu", "bfloat16") == ("cpu", "bfloat16")
-    with pytest.raises(RequestError, match="no device 'abacus'"):
-        choose_device("abacus")
+def test_number_types_by_name():
+    assert torch_type("bfloat16") is torch.bfloat16
     with pytest.raises(RequestError, match="no number type 'int8'"):
-        choose_device("cpu", "int8")
-    if not torch.cuda.is_available():
-        with pytest.raises(RequestError, match="torch sees 0 CUDA devices"):
-            choose_device("cuda")
+        torch_type("int8")
     assert free_bytes("cpu") > 2**20
