@@ -22,7 +22,8 @@ _KEY = re.compile(r"[A-Z][A-Z0-9_.-]*")
 
 
 def checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
-    """`tags` with upper-case keys, sorted, empty ones left out. Raises RequestError for a key or a text that no sound file can carry."""
+    """`tags` with upper-case keys, sorted, empty ones left out. Raises RequestError for a key or a text that no sound
+    file can carry."""
     found: dict[str, str] = {}
     for key, text in (tags or {}).items():
         name = key.upper()

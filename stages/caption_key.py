@@ -21,7 +21,7 @@ _MINOR = np.array([0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404
 LEAST_CORRELATION = 0.55  # below this no key is named: noise, drums and clusters
 OVERTONES = 4  # a peak counts for itself and as 2nd … 4th partial of tones below it
 OVERTONE_DECAY = 0.6
-BASS_BELOW, BASS_WEIGHT = 52.0, 5.0  # tones below E3 (MIDI 52) count five times: the bass tells the tonic
+BASS_AT, BASS_WIDTH, BASS_EXTRA = 52.0, 3.0, 2.0  # tones well below E3 (MIDI 52) count three times: the bass tells the tonic
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,11 @@ def pitch_classes(mono: np.ndarray) -> np.ndarray | None:
         place = semitones - 12.0 * np.log2(k)
         nearest = np.rint(place)
         close = np.cos(np.clip(place - nearest, -0.5, 0.5) * np.pi) ** 2  # 1 in tune, 0 between two tones
+        bass = 1.0 + BASS_EXTRA / (1.0 + np.exp((place - BASS_AT) / BASS_WIDTH))
         usable = place > 21.0
         np.add.at(
             per_frame, (frame[usable], nearest[usable].astype(int) % 12),
-            (OVERTONE_DECAY ** (k - 1) * close * level * np.where(nearest < BASS_BELOW, BASS_WEIGHT, 1.0))[usable],
+            (OVERTONE_DECAY ** (k - 1) * close * level * bass)[usable],
         )
     total = per_frame.sum(axis=1, keepdims=True)
     chroma = (per_frame / np.sqrt(np.maximum(total, 1e-12))).sum(axis=0)

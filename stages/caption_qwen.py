@@ -68,7 +68,9 @@ def folder_problem(model: str) -> str | None:
     if not folder.exists():
         looks_local = folder.is_absolute() or model.startswith((".", "~")) or model.count("/") != 1
         return f"there is no folder '{model}'" if looks_local else None
-    missing = [name for name in ("config.json", "preprocessor_config.json") if not (folder / name).is_file()]
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
+        missing.append("processor_config.json")  # transformers 5 writes this one, older versions the other
     if not any(folder.glob("*.safetensors")):
         missing.append("model.safetensors")
     return f"'{model}' lacks {', '.join(missing)}" if missing else None

@@ -47,7 +47,9 @@ class Noise(Spec):
     """Noise, so far below the sound."""
 
     snr_db: Annotated[Number, within(-20, 120, "dB")] = Field(description="signal-to-noise ratio over the whole sound")
-    colour: Colour | Annotated[tuple[Colour, ...], SOME] = Field("white", description="white or pink (−3 dB an octave), or a list to draw from")
+    colour: Colour | Annotated[tuple[Colour, ...], SOME] = Field(
+        "white", description="white or pink (−3 dB an octave), or a list to draw from"
+    )
 
 
 class LossyCodec(Spec):

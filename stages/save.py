@@ -77,13 +77,13 @@ class Save(Stage):
         for name, other in scope.pipeline.stages.items():
             if name == scope.stage:
                 return
-            if isinstance(other, Save) and other.naming == self.naming and other.directory is not None:
-                if (PurePosixPath(other.directory), other.format) == mine:
-                    yield scope.problem(
-                        f"stage '{name}' writes {self.format} files of the same names into '{self.directory}'.",
-                        "give each its own directory, or write naming: stage_index",
-                        "directory",
-                    )
+            if not isinstance(other, Save) or other.naming != self.naming or other.directory is None:
+                continue
+            if (PurePosixPath(other.directory), other.format) == mine:
+                yield scope.problem(
+                    f"stage '{name}' writes {self.format} files of the same names into '{self.directory}'.",
+                    "give each its own directory, or write naming: stage_index", "directory",
+                )
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         if ctx.out is None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-
 from segue.pipeline.audio_file import probe_audio, read_audio
 from segue.pipeline.errors import RequestError
 
@@ -80,7 +79,8 @@ def test_ten_milliseconds_are_enough(tmp_path: Path) -> None:
 
 def test_three_hours_are_refused_by_the_header(tmp_path: Path) -> None:
     path, size = tmp_path / "long.wav", 3 * 3600 * 8_000 * 2
-    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 8_000, 16_000, 2, 16, b"data", size)
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16,
+                         1, 1, 8_000, 16_000, 2, 16, b"data", size)
     with path.open("wb") as file:  # a sparse file: three hours of silence that take no room on the disk
         file.write(header)
         file.truncate(len(header) + size)

@@ -12,7 +12,6 @@ import soundfile as sf
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from segue.pipeline.audio_file import (
     FORMATS,
     PEAK_CEILING,
@@ -132,7 +131,10 @@ def test_any_text_survives_as_a_flac_tag(tmp_path_factory: pytest.TempPathFactor
     assert read_tags(path)["NOTE"] == text
 
 
-@pytest.mark.parametrize("tags", [{"": "x"}, {"a=b": "x"}, {"a b": "x"}, {"ü": "x"}, {"a": "\0"}, {"a": "\ud800"}, {"a": "1", "A": "2"}])
+@pytest.mark.parametrize(
+    "tags",
+    [{"": "x"}, {"a=b": "x"}, {"a b": "x"}, {"ü": "x"}, {"a": "\0"}, {"a": "\ud800"}, {"a": "1", "A": "2"}],
+)
 def test_impossible_tags_are_refused_before_anything_is_written(tmp_path: Path, tags: dict[str, str]) -> None:
     with pytest.raises(RequestError):
         write_audio(tmp_path / "x.flac", noise(), tags=tags)
@@ -175,7 +177,7 @@ def test_an_old_file_stays_whole_when_a_new_one_fails(tmp_path: Path) -> None:
     first = write_audio(tmp_path / "x.flac", noise())
     before = first.path.read_bytes()
     (tmp_path / "blocked").write_text("a file, not a folder")
-    with pytest.raises(RunError, match="a file, not a folder|not a folder"):
+    with pytest.raises(RunError, match="is a file, not a folder"):
         write_audio(tmp_path / "blocked" / "x.flac", noise())
     bad = noise(seed=1)
     bad.samples[0, 0] = float("inf")
@@ -205,7 +207,7 @@ def test_a_file_larger_than_the_disk_allows_leaves_nothing(tmp_path: Path) -> No
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_said(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(RunError, match="may not write|read-only"):
+    with pytest.raises(RunError, match=r"may not write|read-only"):
         write_audio(tmp_path / "x.flac", noise())
 
 
@@ -222,7 +224,9 @@ def test_probe_reads_the_header_only(tmp_path: Path) -> None:
 # -- resample and remix ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("rate_from", "rate_to"), [(44_100, 48_000), (48_000, 44_100), (8_000, 48_000), (192_000, 48_000), (22_050, 24_000)])
+@pytest.mark.parametrize(
+    ("rate_from", "rate_to"), [(44_100, 48_000), (48_000, 44_100), (8_000, 48_000), (192_000, 48_000), (22_050, 24_000)]
+)
 def test_a_tone_keeps_its_frequency_level_and_phase(rate_from: int, rate_to: int) -> None:
     there = resample(sine(997.0, rate_from), rate_to)
     ideal = sine(997.0, rate_to)
@@ -236,7 +240,10 @@ def test_nothing_above_the_new_half_rate_survives() -> None:
     assert gone.abs().max() < 1e-5  # aliasing would leave a tone at 6 kHz
 
 
-@given(samples=st.integers(1, 3000), rates=st.tuples(st.sampled_from([8000, 11025, 16000, 44100, 48000, 192000]), st.sampled_from([8000, 22050, 44100, 48000])))
+RATES = st.sampled_from([8000, 11_025, 16_000, 22_050, 44_100, 48_000, 192_000])
+
+
+@given(samples=st.integers(1, 3000), rates=st.tuples(RATES, RATES))
 @settings(max_examples=40, deadline=None)
 def test_the_length_is_the_rounded_ratio(samples: int, rates: tuple[int, int]) -> None:
     out = resample(noise(1, samples, rates[0]), rates[1])

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
 from segue.pipeline.context import Job, Result
 from segue.pipeline.keys import noise as draw_noise
 from segue.pipeline.spec import Prompt

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
 from segue.pipeline.audio_file import resample
 from segue.pipeline.context import Job, Result
 from segue.pipeline.errors import RunError

@@ -13,7 +13,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
 from segue.pipeline.audio_file import PEAK_CEILING, probe_audio, read_audio, read_tags, samples_sha256, write_audio
 from segue.pipeline.context import Job, Result
 from segue.pipeline.errors import RequestError, RunError
@@ -87,7 +86,8 @@ def test_any_caption_gives_a_harmless_name(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("", "untitled"), ("🎵", "untitled"), ("../../etc/passwd", "etc_passwd"), ("Café  Déjà-vu", "cafe_deja_vu"), ("a" * 100, "a" * 60)],
+    [("", "untitled"), ("🎵", "untitled"), ("../../etc/passwd", "etc_passwd"), ("Café  Déjà-vu", "cafe_deja_vu"),
+     ("a" * 100, "a" * 60)],
 )
 def test_slugs(text: str, name: str) -> None:
     assert slug(text) == name

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
 from segue.pipeline.errors import RequestError
 from segue.pipeline.graph import build_graph
 from segue.pipeline.spec import Pipeline
