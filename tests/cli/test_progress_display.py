@@ -6,7 +6,6 @@ import io
 
 import pytest
 from rich.console import Console
-
 from segue.cli import progress
 from segue.cli.progress import Bar, Lines
 from segue.pipeline.events import Event, RunDone, RunStarted, StageDone, StageStarted, StepDone, TakeDone, Warned
