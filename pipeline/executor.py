@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from ..scoring.preferences import pairs_best_worst
-from .audio_file import read_audio
 from .catalog import Catalog, RunRecord, StageRecord
 from .context import Result
 from .errors import Cancelled, Problem, RequestError, SegueError
@@ -26,14 +25,14 @@ from .models.pool import Pool
 from .options import RunOptions, decide, home_folder, numerics_of
 from .outputs import prepare_folder, write_document, write_take
 from .preference_log import PreferenceLog
-from .prepare import Prepared, prepare, with_choices
+from .prepare import Prepared, prepare, read_inputs, with_choices
 from .run import Run
 from .scored_groups import groups_of
 from .session import Counts, Session, StoredViews
 from .spec import SEED_MAX, Pipeline
 from .store import Store
 from .tags import read_take_tags, take_tags
-from .take import Signal, Take
+from .take import Audio, Signal, Take
 from .walk import walk
 
 Load = Callable[[str], Pipeline]
@@ -59,6 +58,7 @@ def execute(
         chosen = with_choices(chosen, seed=secrets.randbelow(SEED_MAX))
     decided, _ = decide(options or RunOptions())
     prepared = prepare(chosen, offline=decided.offline)
+    sounds = read_inputs(prepared)
     with Catalog(home_folder(home) / "catalog.sqlite3") as catalog:
         numerics = numerics_of(decided)
         assert chosen.seed is not None
@@ -67,11 +67,16 @@ def execute(
         if out is not None and "{run_id}" not in str(out):
             prepare_folder(Path(out).absolute())
         record = catalog.begin_run(chosen.name, chosen.to_yaml(), chosen.seed, numerics, facts)
-        return _Execution(prepared, record, catalog, home_folder(home), decided, on_event, cancel).carry_out()
+        return _Execution(prepared, sounds, record, catalog, home_folder(home), decided, on_event, cancel).carry_out()
 
 
 def resume(
-    run_id: str, *, load: Load, home: str | Path | None = None, on_event: Listener | None = None, cancel: CancelToken | None = None
+    run_id: str,
+    *,
+    load: Load,
+    home: str | Path | None = None,
+    on_event: Listener | None = None,
+    cancel: CancelToken | None = None,
 ) -> Run:
     """Go on with a run that was stopped or killed: same preset, seed, numerics, folder; what was finished is not made
     again, and the files become what an uninterrupted run would have made. A finished run is gone through again (all from
@@ -86,8 +91,9 @@ def resume(
                 "takes can't be finished with the same bytes", "run the preset anew, or restore those versions",
             ))
         prepared = prepare(with_choices(pipeline, seed=record.seed), offline=options.offline)
+        sounds = read_inputs(prepared)
         record = catalog.reopen_run(record.id)
-        return _Execution(prepared, record, catalog, home_folder(home), options, on_event, cancel).carry_out()
+        return _Execution(prepared, sounds, record, catalog, home_folder(home), options, on_event, cancel).carry_out()
 
 
 def rerun(
@@ -112,7 +118,8 @@ def rerun(
 
 def _changed(record: RunRecord, options: RunOptions) -> str:
     now = numerics_of(options).versions
-    return ", ".join(f"{k}: then {v}, now {now.get(k)}" for k, v in record.numerics.versions.items() if now.get(k) != v) or "numerics"
+    changed = {k: v for k, v in record.numerics.versions.items() if now.get(k) != v}
+    return ", ".join(f"{k}: then {v}, now {now.get(k)}" for k, v in changed.items()) or "numerics"
 
 
 @contextlib.contextmanager
@@ -130,6 +137,7 @@ class _Execution:
     """One run being carried out: the state that files, catalog and log need while the stages go by."""
 
     prepared: Prepared
+    sounds: Mapping[str, Audio]
     record: RunRecord
     catalog: Catalog
     home: Path
@@ -143,7 +151,11 @@ class _Execution:
     def carry_out(self) -> Run:
         """The whole run; its end is noted in the catalog, however it ends."""
         begun = time.perf_counter()
-        session = self._session()
+        try:
+            session = self._session()
+        except SegueError as error:  # the folder named after the run can't be made
+            self.catalog.finish_run(self.record.id, "failed", str(error))
+            raise
         try:
             with _threads(self.record.numerics.threads):
                 run = self._run(session, begun)
@@ -187,9 +199,10 @@ class _Execution:
         made, stages = walk(session, graph, inputs, self.record.seed, lambda *done: self._after(session, *done), self._note)
         outputs = tuple(graph.outputs)
         run = Run(
-            id=self.record.id, preset=pipeline.name, out=session.out, stages=tuple(stages), takes=made, inputs=inputs, outputs=outputs,
-            counts=session.counts.as_dict(), pairs=self.pairs, seed=self.record.seed, seconds=time.perf_counter() - begun,
-            training=_training(self.prepared), audio_paths=dict(self.audio_paths), warnings=tuple(session.warnings),
+            id=self.record.id, preset=pipeline.name, out=session.out, stages=tuple(stages), takes=made, inputs=inputs,
+            outputs=outputs, counts=session.counts.as_dict(), pairs=self.pairs, seed=self.record.seed,
+            seconds=time.perf_counter() - begun, training=_training(self.prepared),
+            audio_paths=dict(self.audio_paths), warnings=tuple(session.warnings),
         )
         if session.out is not None:
             written = write_document(session.out, run.document(), pipeline.to_yaml(), run.output_takes())
@@ -199,7 +212,7 @@ class _Execution:
         return run
 
     def _input(self, session: Session, name: str) -> Take:
-        audio = read_audio(session.pipeline.path(session.pipeline.inputs[name]))
+        audio = self.sounds[name]
         key = audio_key(audio.samples, audio.rate_hz)
         return Take(
             stage=name, index=0, seed=self.record.seed, prompt=session.pipeline.prompt, key=key,

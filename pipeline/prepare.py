@@ -1,6 +1,7 @@
 """Everything that can be known before a weight is loaded: model facts, input headers, the checked graph; all problems at once.
 
-Knows no stage type; loads no weight and reads no sample.
+`read_inputs` then reads the input files, which is the last thing that can show a request to be wrong. Knows no stage type;
+loads no weight.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .audio_file import probe_audio
+from .audio_file import probe_audio, read_audio
 from .errors import Problem, RequestError
 from .graph import Graph, InputFacts, build_graph
 from .models.base import ModelInfo
 from .models.resolve import describe_model
+from .places import located
 from .spec import DiffusionStage, Pipeline
+from .take import Audio
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,8 @@ def with_choices(
     if unknown:
         known = ", ".join(pipeline.inputs) or "none"
         raise RequestError([
-            Problem(f"there is no input '{name}' in '{pipeline.name}'", f"its inputs: {known}", key=f"inputs.{name}") for name in unknown
+            Problem(f"there is no input '{name}' in '{pipeline.name}'", f"its inputs: {known}", key=f"inputs.{name}")
+            for name in unknown
         ])
     problems = []
     if seed is not None and not 0 <= seed < 2**63:
@@ -85,3 +89,19 @@ def input_facts(path: Path) -> InputFacts:
     except RequestError as error:
         return InputFacts(path, exists=path.exists(), problem=error.problems[0])
     return InputFacts(path, True, probed.duration_s, probed.rate_hz, probed.channels)
+
+
+def read_inputs(prepared: Prepared) -> dict[str, Audio]:
+    """The samples of every input the graph uses, by name. Raises one `RequestError` with every file that can't be used (cut
+    short, damaged, too short, no numbers), so that nothing is recorded or written for a run that can't begin."""
+    pipeline = prepared.pipeline
+    sounds: dict[str, Audio] = {}
+    problems: list[Problem] = []
+    for name in prepared.graph.inputs:
+        try:
+            sounds[name] = read_audio(pipeline.path(pipeline.inputs[name]))
+        except RequestError as error:
+            problems += [problem.at(key=f"inputs.{name}") for problem in error.problems]
+    if problems:
+        raise RequestError(located(problems, pipeline))
+    return sounds
