@@ -64,7 +64,20 @@ def load(
             return pipeline
     partial = pipeline if pipeline is not None else _skeleton(data, stages)
     problems += _of_the_rest(partial.placed(base, file, document.lines), whole=pipeline is not None)
+    problems += _lost_inputs(data, partial)
     raise RequestError(sorted(dict.fromkeys(problems), key=lambda p: (p.line is not None, p.line or 0)))
+
+
+def _lost_inputs(data: Mapping[str, Any], pipeline: Pipeline) -> list[Problem]:
+    """Input files that are not there, told together with what else is wrong."""
+    named = {name: text for name, text in mapping_under(data, "inputs").items() if isinstance(text, str) and text}
+    return located(
+        (
+            Problem(f"the file {pipeline.path(text)} does not exist", "correct the path (relative ones start at the preset)", key=f"inputs.{name}")
+            for name, text in named.items() if not _exists(pipeline.path(text))
+        ),
+        pipeline,
+    )
 
 
 def _skeleton(data: Mapping[str, Any], stages: Mapping[str, Stage]) -> Pipeline:
@@ -78,8 +91,13 @@ def _of_the_rest(pipeline: Pipeline, *, whole: bool) -> list[Problem]:
     """What the graph can tell about the sound stages of a preset in which something is wrong."""
     graph = Graph(pipeline)
     found = every_problem(graph, lambda warning: None) if whole else structure_problems(graph)
-    unready = {name for name, stage in pipeline.stages.items() if isinstance(stage, _Unready)}
-    return located((p for p in found if p.stage not in unready), pipeline)
+    unready = {name: stage for name, stage in pipeline.stages.items() if isinstance(stage, _Unready)}
+    known = [*pipeline.inputs, *pipeline.stages]
+    lost = [
+        Problem(f"'{read}' is neither an input nor a stage.{did_you_mean(read, known)}", f"there is {', '.join(known)}", name, "source")
+        for name, stage in unready.items() for read in stage.reads if read not in known
+    ]
+    return located([*(p for p in found if p.stage not in unready), *lost], pipeline)
 
 
 def _all_types() -> Mapping[str, type[Stage]]:
