@@ -92,8 +92,9 @@ def main(argv: list[str] | None = None) -> int:
     mixes = torch.stack([torch.from_numpy(stems.astype(np.float32).sum(0) / 32767) for stems in clips[:64]])
     torch.manual_seed(0)
     vae = make_vae()
-    start_decoder(vae, build_encoder(vae, mixes))
-    torch.save(vae.state_dict(), args.out / "vae.pt")
+    if not (args.resume and (args.out / "vae_last.pt").exists()):
+        start_decoder(vae, build_encoder(vae, mixes))
+        torch.save(vae.state_dict(), args.out / "vae.pt")
     if not args.encoder_only:
         train(vae, clips, judged, args)
     return 0
