@@ -64,7 +64,7 @@ def load(
             return pipeline
     partial = pipeline if pipeline is not None else _skeleton(data, stages)
     problems += _of_the_rest(partial.placed(base, file, document.lines), whole=pipeline is not None)
-    problems += _lost_inputs(data, partial)
+    problems += _lost_inputs(data, partial) if path else []
     raise RequestError(sorted(dict.fromkeys(problems), key=lambda p: (p.line is not None, p.line or 0)))
 
 

@@ -171,9 +171,18 @@ def test_everything_wrong_comes_at_once_in_the_order_of_lines() -> None:
         (2, None, "inputs.clip"),
         (4, "a", "type"),
         (5, "b", "denoise"),
+        (5, "b", "source"),
         (6, "c", "source"),
         (9, "f", "when"),
     ]
+
+
+def test_missing_input_files_are_told_with_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("takes: x\ninputs: {clip: gone.wav}\nstages: {a: {type: score, source: clip}}\n")
+    with pytest.raises(RequestError) as caught:
+        load(file)
+    assert [p.key for p in caught.value.problems] == ["takes", "inputs.clip"]
 
 
 def test_sound_stages_are_judged_beside_a_broken_one() -> None:
