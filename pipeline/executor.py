@@ -233,20 +233,26 @@ class _Execution:
 
     def _after(self, session: Session, name: str, takes: tuple[Take, ...], stage: StageRecord) -> None:
         """Files, catalog and preference log of a stage that is done."""
-        graph = self.prepared.graph
-        scores = session.pipeline.stages[name].scores
+        spec = session.pipeline.stages[name]
         for take in takes:
             path = None
-            if session.out is not None and (name in graph.outputs or scores):
-                tags = take_tags(take, preset_yaml=session.pipeline.to_yaml(), run_seed=self.record.seed)
-                path = write_take(take, session.out, tags).path
+            if session.out is not None and (name in self.prepared.graph.outputs or spec.scores or spec.writes_files):
+                path = self._file_of(session, take, session.out)
                 self.files.append(path)
                 self.audio_paths[(take.stage, take.index)] = path
                 session.emit(FileWritten(name, take.index, str(path)))
             self.catalog.record_take(self.record.id, take, audio=path)
         self.catalog.record_stage(self.record.id, stage)
-        if scores:
+        if spec.scores:
             self._log_groups(session, name, takes)
+
+    def _file_of(self, session: Session, take: Take, out: Path) -> Path:
+        """The take's sound file: the one its stage wrote, else one written now."""
+        own = take.lineage[-1].get("file") if session.pipeline.stages[take.stage].writes_files else None
+        if isinstance(own, str):
+            return out / own
+        tags = take_tags(take, preset_yaml=session.pipeline.to_yaml(), run_seed=self.record.seed)
+        return write_take(take, out, tags).path
 
     def _log_groups(self, session: Session, name: str, takes: tuple[Take, ...]) -> None:
         groups = groups_of(

@@ -12,7 +12,7 @@ from segue.pipeline.events import CancelToken, FileWritten, StageStarted, StepDo
 from segue.pipeline.executor import resume
 from segue.pipeline.options import RunOptions
 from segue.presets.loader import load
-from segue.stages import Cover, Degrade, Generate, Lego, Mix, Refine, Repaint, Score, Select
+from segue.stages import Cover, Degrade, Generate, Lego, Mix, Refine, Repaint, Save, Score, Select
 
 SECOND = Prompt(caption="slow piano, soft pads", bpm=80, instrumental=True, duration_s=1)
 
@@ -268,3 +268,11 @@ def test_text_over_the_limit_is_cut_with_a_warning(home):
 def test_multi_guidance_needs_a_model_that_knows_it(home):
     with pytest.raises(RequestError, match="guidance 'multi'"):
         Pipeline(prompt=SECOND, stages={"draft": Generate(guidance={"kind": "multi"})}).run(home=home)
+
+
+def test_what_a_save_stage_wrote_is_not_written_twice(home, tmp_path):
+    stages = {"draft": Generate(steps=1), "kept": Save(source="draft", format="wav")}
+    run = Pipeline(prompt=SECOND, seed=3, takes=2, stages=stages).run(tmp_path / "out", home=home)
+    sounds = [f for f in run.files if f.suffix in (".wav", ".flac")]
+    assert len(sounds) == 2 and all(f.suffix == ".wav" and f.exists() for f in sounds)
+    assert run.document()["takes"][0]["audio"] == str(sounds[0])
