@@ -1,10 +1,11 @@
 # Segue: everything a person runs, by name. `make demo` and `make test` are all a newcomer needs.
 # PYTHON: the interpreter the environment is made with; VENV: where it lies; TORCH: what is installed when torch is missing
-# (a CPU torch that is already there is kept).
+# (a CPU torch that is already there is kept); JOBS: test processes, one core each.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 TORCH ?= torch==2.13.0
+JOBS ?= 2
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -38,10 +39,10 @@ demo: $(VENV)/.installed  ## caption, degrade, restore, refine and score a real 
 	$(VENV)/bin/segue run sr-refine-score --out runs/demo
 
 test: $(VENV)/.installed  ## every test
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n $(JOBS)
 
 quick: $(VENV)/.installed  ## the tests that take less than about ten seconds each
-	$(PY) -m pytest -q -m "not slow"
+	$(PY) -m pytest -q -n $(JOBS) -m "not slow"
 
 check: $(VENV)/.dev  ## ruff and mypy
 	$(VENV)/bin/ruff check .
