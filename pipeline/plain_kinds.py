@@ -28,18 +28,21 @@ def kinds_in(annotation: Any) -> set[Any]:
 
 
 def refuse_coercion(annotation: Any, value: Any) -> None:
-    """Raise ValueError where `value` is text or true/false and the annotation takes only numbers (or text, and only
-    true/false). Lists are looked into one by one."""
+    """Raise ValueError where `value` is text or true/false and the annotation takes numbers and no such thing, or text or a
+    number and it takes true/false. Lists are looked into one by one; a value that is none is held against what else may
+    stand in a list's place (a number or a pair)."""
     if isinstance(value, list | tuple):
         for inner in _items(annotation):
             for item in value:
                 refuse_coercion(inner, item)
         return
-    kinds = kinds_in(annotation)
+    kinds = kinds_in(annotation) - {tuple, list}
     if not kinds <= _PLAIN:
         return
     if isinstance(value, bool) and bool not in kinds and kinds & _NUMBERS:
         raise ValueError(f"{str(value).lower()} is true/false, and this takes a number")
+    if isinstance(value, int | float) and not isinstance(value, bool) and bool in kinds and not kinds & _NUMBERS:
+        raise ValueError(f"{value} is a number, and this takes true or false")
     if isinstance(value, str):
         if bool in kinds:
             raise ValueError(f"'{value}' is text, and this takes true or false")

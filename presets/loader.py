@@ -7,11 +7,11 @@ files is added to that. Whether inputs exist and variants fit is `pipeline.graph
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ..pipeline.errors import Problem, RequestError, did_you_mean
 from ..pipeline.graph import Graph
@@ -71,13 +71,9 @@ def load(
 def _lost_inputs(data: Mapping[str, Any], pipeline: Pipeline) -> list[Problem]:
     """Input files that are not there, told together with what else is wrong."""
     named = {name: text for name, text in mapping_under(data, "inputs").items() if isinstance(text, str) and text}
-    return located(
-        (
-            Problem(f"the file {pipeline.path(text)} does not exist", "correct the path (relative ones start at the preset)", key=f"inputs.{name}")
-            for name, text in named.items() if not _exists(pipeline.path(text))
-        ),
-        pipeline,
-    )
+    fix = "correct the path (relative ones start at the preset)"
+    lost = {name: pipeline.path(text) for name, text in named.items() if not _exists(pipeline.path(text))}
+    return located((Problem(f"the file {p} does not exist", fix, key=f"inputs.{name}") for name, p in lost.items()), pipeline)
 
 
 def _skeleton(data: Mapping[str, Any], stages: Mapping[str, Stage]) -> Pipeline:
@@ -93,9 +89,10 @@ def _of_the_rest(pipeline: Pipeline, *, whole: bool) -> list[Problem]:
     found = every_problem(graph, lambda warning: None) if whole else structure_problems(graph)
     unready = {name: stage for name, stage in pipeline.stages.items() if isinstance(stage, _Unready)}
     known = [*pipeline.inputs, *pipeline.stages]
+    fix = f"there is {', '.join(known)}"
     lost = [
-        Problem(f"'{read}' is neither an input nor a stage.{did_you_mean(read, known)}", f"there is {', '.join(known)}", name, "source")
-        for name, stage in unready.items() for read in stage.reads if read not in known
+        Problem(f"'{read}' is neither an input nor a stage.{did_you_mean(read, known)}", fix, name, key)
+        for name, stage in unready.items() for key, read in stage.reads.items() if read not in known
     ]
     return located([*(p for p in found if p.stage not in unready), *lost], pipeline)
 
@@ -153,11 +150,11 @@ def _placed(problem: Problem, file: str | None) -> Problem:
 class _Unready(Stage):
     """Stands for a stage that is wrong in itself, so that the rest of the graph can still be checked."""
 
-    reads: tuple[str, ...] = ()
+    reads: dict[str, str] = Field(default_factory=dict)
     scores: ClassVar[bool] = True
 
     def references(self) -> dict[str, str]:
-        return {f"reads[{i}]": name for i, name in enumerate((*self.reads, "?"))}
+        return {f"reads[{i}]": name for i, name in enumerate((*self.reads.values(), "?"))}
 
 
 def _stages(
@@ -186,7 +183,7 @@ def _stage(
         return _Unready(type="?"), [Problem(cause, f"write {name}: {{type: …}}", name, line=line)]
     named = raw.get("type")
     cls = types.get(named) if isinstance(named, str) else None
-    unready = _Unready(type="?", reads=tuple(_read_names(raw)))
+    unready = _Unready(type="?", reads=_read_names(raw))
     if cls is None:
         cause = "the stage has no type" if "type" not in raw else f"'{named}' is no stage type.{did_you_mean(str(named), types)}"
         return unready, [Problem(cause, f"types are {', '.join(types)}", name, "type", line=line)]
@@ -196,14 +193,13 @@ def _stage(
         return unready, spec_problems(error, cls, raw, lines, ("stages", name))
 
 
-def _read_names(raw: Mapping[str, Any]) -> Iterable[str]:
-    """What a broken stage seems to read, so that its neighbours are judged as if it were whole."""
-    for key in ("source", "timbre", "reference"):
-        if isinstance(raw.get(key), str):
-            yield raw[key]
+def _read_names(raw: Mapping[str, Any]) -> dict[str, str]:
+    """What a broken stage seems to read, by key, so that its neighbours are judged as if it were whole. What is no name at
+    all has been complained of already."""
     many = raw.get("sources")
-    if isinstance(many, list):
-        yield from (item for item in many if isinstance(item, str))
+    named = {key: raw.get(key) for key in ("source", "timbre", "reference")}
+    named |= {f"sources[{i}]": item for i, item in enumerate(many if isinstance(many, list) else [])}
+    return {key: item for key, item in named.items() if isinstance(item, str) and re.fullmatch(NAME_PATTERN, item)}
 
 
 def _kind(value: Any) -> str:

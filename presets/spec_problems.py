@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..pipeline.errors import Problem, did_you_mean
 from ..pipeline.places import nearest_line
+from ..pipeline.plain_kinds import kinds_in
 from ..pipeline.spec import DiffusionStage, Pipeline, Prompt, Stage
 
 _SYNONYMS = {
@@ -34,6 +35,14 @@ _KINDS = {
     "model_attributes_type": "a mapping (key: value)", "too_short": None, "none_required": "left out",
 }  # fmt: skip
 
+_LIMITS = {
+    "greater_than_equal": "{ge} or more", "greater_than": "more than {gt}", "less_than_equal": "{le} or less",
+    "less_than": "less than {lt}", "string_too_short": "at least {min_length} character",
+    "string_too_long": "at most {max_length} characters", "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}", "tuple_length": "a list of {length}",
+}  # fmt: skip
+_OF_A_BRANCH = {"literal_error", "too_short", "tuple_length"}  # with complaints further in, only that branch's own
+
 Path_ = tuple[str, ...]
 
 
@@ -44,7 +53,12 @@ def spec_problems(
     stage = at[1] if len(at) == 2 and at[0] == "stages" else None
     grouped: dict[Path_, list[Any]] = {}
     for one in error.errors(include_url=False):
-        grouped.setdefault(_data_path(one, data), []).append(one)
+        path = _data_path(one, data)
+        if one["type"] == "missing" and path[-1].isdigit():  # an entry of a pair: the list is too short
+            pair = {**one, "type": "tuple_length", "ctx": {"length": int(path[-1]) + 1}}
+            grouped[path[:-1]] = [e for e in grouped.get(path[:-1], []) if e["type"] != "tuple_length"] + [pair]
+        else:
+            grouped.setdefault(path, []).append(one)
     deepest = [p for p in grouped if not any(q != p and q[: len(p)] == p and _is_kind(grouped[p]) for q in grouped)]
     found = []
     for path in deepest:
@@ -56,7 +70,7 @@ def spec_problems(
 
 
 def _is_kind(errors: Iterable[Any]) -> bool:
-    return all(e["type"] in _KINDS for e in errors)
+    return all(e["type"] in _KINDS or e["type"] in _OF_A_BRANCH for e in errors)
 
 
 def _data_path(error: Any, data: Any) -> Path_:
@@ -89,18 +103,31 @@ def _said(errors: list[Any], path: Path_, cls: type[BaseModel]) -> tuple[str, st
         allowed = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         return f"{_shown(given)} is none of the values.{did_you_mean(str(given), allowed)}", f"write one of {', '.join(allowed)}"
     if kind == "value_error":
-        return str(context.get("error", first["msg"])), _about(cls, path, "it is ") if path else ""
+        return str(context.get("error", first["msg"])), (_about(cls, path, "it is ") or _plain_fix(cls, path)) if path else ""
     if kind == "string_type" and isinstance(given, int | float):
         text = str(given).lower() if isinstance(given, bool) else str(given)
         return f"this must be text, and {text} reads as {_kind(given)}", f'put it in quotes: {path[-1]}: "{text}"'
     if _KINDS.get(kind):
         return f"{_shown(given)} is not {_KINDS[kind]}", f"write {_KINDS[kind]}{_about(cls, path, ': ')}"
     told = first["msg"].replace("Input should", "must").replace("String should", "must").replace("Tuple should", "must")
-    return f"{_shown(given)} {told}" if told.startswith("must") else f"{_shown(given)}: {told}", _about(cls, path, "it is ")
+    if kind == "tuple_length":
+        told = f"must have {context['length']} entries"
+    fix = f"write {_LIMITS[kind].format(**context)}{_about(cls, path, ': ')}" if kind in _LIMITS else _about(cls, path, "it is ")
+    return f"{_shown(given)} {told}" if told.startswith("must") else f"{_shown(given)}: {told}", fix
+
+
+def _plain_fix(cls: type[BaseModel], path: Path_) -> str:
+    """What to write at `path` in place of a value of another kind, where that is one plain kind; else empty."""
+    kinds = kinds_in(annotation_at(cls, path)) - {type(None), tuple}
+    if kinds and kinds <= {int, float}:
+        return "write a whole number" if float not in kinds else "write a number"
+    return "write true or false" if kinds == {bool} else ""
 
 
 def _wanted(error: Any) -> str:
     known = _KINDS.get(error["type"])
+    if error["type"] in _LIMITS:
+        return _LIMITS[error["type"]].format(**(error.get("ctx") or {}))
     return known or str(error["msg"]).replace("Input should be ", "").replace("Value error, ", "")
 
 
@@ -134,6 +161,8 @@ def _owner(model: type[BaseModel]) -> str:
 def model_at(cls: Any, path: Path_) -> type[BaseModel] | None:
     """The spec class that stands at `path` inside `cls`, through optionals, unions, lists and mappings."""
     for part in path:
+        if part.isdigit():
+            continue  # a place in a list: the spec of its items is known already
         if isinstance(cls, type) and issubclass(cls, BaseModel):
             if part not in cls.model_fields:
                 return None
