@@ -86,7 +86,7 @@ def _guidance(info: VariantInfo) -> str:
 
 
 def _facts(info: VariantInfo) -> dict[str, Any]:
-    return {**asdict(info), "tasks": sorted(info.tasks)}
+    return {name: sorted(v) if isinstance(v, frozenset) else v for name, v in asdict(info).items()}
 
 
 @app.command()
