@@ -61,6 +61,28 @@ def decoded_length(frames: int, ratios: Sequence[int]) -> int:
     return length
 
 
+def skip_idle_units(vae: Any) -> int:
+    """Take residual units that add nothing (their last convolution is zero) out of the way; gives their number.
+
+    Such a unit gives its input back, exactly, and costs two convolutions at the full rate. An encoder computed in closed
+    form, as segue-mini's, consists of them but for its strided convolutions: 8 s of audio in 0.1 s in place of 5 s.
+    """
+    skipped = 0
+    for parent in list(vae.modules()):
+        for name, unit in list(parent.named_children()):
+            if type(unit).__name__ == "OobleckResidualUnit" and _adds_nothing(unit):
+                setattr(parent, name, torch.nn.Identity())
+                skipped += 1
+    return skipped
+
+
+def _adds_nothing(unit: Any) -> bool:
+    last = unit.conv2
+    gain = getattr(last, "weight_g", None)  # weight norm: the weight is direction times gain
+    weight = last.weight if gain is None else gain
+    return not bool(weight.any()) and (last.bias is None or not bool(last.bias.any()))
+
+
 @torch.no_grad()
 def encode(vae: Any, samples: Tensor, tile_frames: int = 0) -> Tensor:
     """Audio `[B, C, T]` -> latent means `[B, ceil(T / hop), D]`, float32 on the CPU.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..context import Numerics
-from ..errors import Problem, RequestError, did_you_mean
+from ..errors import Problem, RequestError, RunError, did_you_mean
 from . import autoencoder
 from .adapters import AdapterChoice, adapter_fingerprint, lay_on, take_off
 from .base import Counters, ModelInfo, VariantInfo
@@ -118,16 +118,29 @@ class Pool:
     def frame_rate_hz(self) -> float:
         return self.codec_info.frame_rate_hz
 
-    def encode(self, samples: Tensor) -> Tensor:
-        """Audio `[B, C, T]` at `rate_hz` -> latent means `[B, frames, D]`, float32 on the CPU. Not counted here."""
-        return autoencoder.encode(self._autoencoder(), samples, self._numerics.tile_frames)
+    def codec(self, fingerprint: str) -> VariantInfo:
+        """A variant with that autoencoder: the active one where it has it. Raises RunError when the model has none such."""
+        if self.codec_info.codec == fingerprint:
+            return self.codec_info
+        for name in (*self._info.variants.looked_at(), *self._info.variants):
+            if self._info.variants[name].codec == fingerprint:
+                return self._info.variants[name]
+        raise RunError(f"no variant of model '{self._info.name}' has the autoencoder {fingerprint[:12]} this latent was made with.")
 
-    def decode(self, frames: Tensor) -> Tensor:
-        """Latents `[B, N, D]` -> audio `[B, C, N · hop]`, float32 on the CPU. Not counted here."""
-        return autoencoder.decode(self._autoencoder(), frames, self._numerics.tile_frames)
+    def encode(self, samples: Tensor, codec: str | None = None) -> Tensor:
+        """Audio `[B, C, T]` at the autoencoder's rate -> latent means `[B, frames, D]`, float32 on the CPU. `codec` says
+        which autoencoder (None: that of `codec_info`). Not counted here."""
+        return autoencoder.encode(self._autoencoder(codec), samples, self._numerics.tile_frames)
+
+    def decode(self, frames: Tensor, codec: str | None = None) -> Tensor:
+        """Latents `[B, N, D]` of `codec` (None: that of `codec_info`) -> audio `[B, C, N · hop]`, float32 on the CPU. Not
+        counted here."""
+        return autoencoder.decode(self._autoencoder(codec), frames, self._numerics.tile_frames)
 
     def close(self) -> None:
         """Let go of everything."""
+        if not self._shared and not self._transformers:
+            return
         self._retire()
         self._shared.clear()
         self._transformers.clear()
@@ -200,8 +213,9 @@ class Pool:
             self._shared[fingerprint] = load_component(files.family, name, files.parts[name], dtype)
         return self._placed(self._shared[fingerprint])
 
-    def _autoencoder(self) -> Any:
-        files = self._info.files(self.codec_info.variant)
+    def _autoencoder(self, codec: str | None) -> Any:
+        info = self.codec_info if codec is None else self.codec(codec)
+        files = self._info.files(info.variant)
         with torch.inference_mode(False), torch.no_grad():
             return self._component(files, "vae")
 

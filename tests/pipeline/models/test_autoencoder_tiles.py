@@ -91,3 +91,19 @@ def test_batches_and_bad_shapes():
     for wrong in (torch.zeros(1, 2, 0), torch.zeros(1, 1, 9)):
         with pytest.raises(ValueError, match="wants audio"):
             autoencoder.encode(vae, wrong)
+
+
+def test_units_that_add_nothing_are_skipped_exactly() -> None:
+    torch.manual_seed(3)
+    plain = AutoencoderOobleck(
+        encoder_hidden_size=16, downsampling_ratios=[2, 4], channel_multiples=[1, 2], decoder_channels=8, decoder_input_channels=8
+    ).eval()
+    idle = plain.encoder.block[0].res_unit2
+    with torch.no_grad():
+        idle.conv2.weight_g.zero_()
+        idle.conv2.bias.zero_()
+    audio = torch.randn(1, 2, 800)
+    before = autoencoder.encode(plain, audio)
+    assert autoencoder.skip_idle_units(plain) == 1
+    assert isinstance(plain.encoder.block[0].res_unit2, torch.nn.Identity)
+    assert torch.equal(autoencoder.encode(plain, audio), before)
