@@ -9,7 +9,6 @@ import statistics
 
 import torch
 from peer import arguments, report, timed
-
 from segue.pipeline.context import Numerics
 from segue.pipeline.models.pool import Pool
 from segue.pipeline.models.resolve import describe_model

@@ -17,7 +17,6 @@ from unittest import mock
 
 import torch
 from peer import arguments, report, timed
-
 from segue import Pipeline, Prompt
 from segue.pipeline.context import Context, Job, Result
 from segue.pipeline.spec import Name, Stage

@@ -47,8 +47,8 @@ def main() -> None:
     peaks = {}
     with random_checkpoint(args.parameters) as folder:
         for who in ("ours", "diffusers", "floor"):
-            command = [sys.executable, __file__, "--child", who, "--folder", str(folder), "--seconds", str(args.seconds), "--steps",
-                       str(args.steps)]
+            given = ["--folder", str(folder), "--seconds", str(args.seconds), "--steps", str(args.steps)]
+            command = [sys.executable, __file__, "--child", who, *given]
             made = subprocess.run(command, check=True, capture_output=True, text=True)
             peaks[who] = float(made.stdout.strip().splitlines()[-1])
     report({

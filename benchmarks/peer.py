@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from segue.pipeline.context import Numerics
 from segue.pipeline.models.base import ModelInfo
 from segue.pipeline.models.pool import Pool
@@ -78,7 +77,10 @@ def parameters_of(module: torch.nn.Module) -> int:
 
 
 def machine() -> dict[str, Any]:
-    return {"threads": torch.get_num_threads(), "torch": torch.__version__, "machine": platform.machine(), "python": platform.python_version()}
+    return {
+        "threads": torch.get_num_threads(), "torch": torch.__version__, "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
 
 
 def arguments(about: str) -> argparse.ArgumentParser:

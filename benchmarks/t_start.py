@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from peer import arguments, pool_of, report
-
 from segue.pipeline.conditioning import instruction_for
 from segue.pipeline.diffusion.guidance import make_guidance
 from segue.pipeline.diffusion.loop import renoise, sample

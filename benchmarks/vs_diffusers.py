@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from peer import alternate, arguments, parameters_of, peer_of, pool_of, random_checkpoint, report
-
 from segue.pipeline.conditioning import instruction_for
 from segue.pipeline.diffusion.guidance import make_guidance
 from segue.pipeline.diffusion.loop import sample
@@ -90,7 +89,8 @@ def compare(folder: Path, seconds: float, steps: int, rounds: int) -> dict[str, 
         rows[name] = {"ours_s": round(mine, 3), "diffusers_s": round(their, 3), "times_faster": round(ratio, 3)}
 
     for label, scale in (("guided", 7.0), ("unguided", 1.0)):
-        row(f"text2music {label}", lambda s=scale: ours.text2music(noise, steps, s), lambda s=scale: theirs(pipe, seconds, noise, steps, s))
+        row(f"text2music {label}", lambda s=scale: ours.text2music(noise, steps, s),
+            lambda s=scale: theirs(pipe, seconds, noise, steps, s))
         row(f"cover 0.5 {label}", lambda s=scale: ours.cover(noise, source, steps, s, 0.5),
             lambda s=scale: theirs(pipe, seconds, noise, steps, s, task_type="cover", src_audio=audio, audio_cover_strength=0.5))
     a = ours.text2music(noise, steps, 7.0)

@@ -71,7 +71,8 @@ def denoise(
     results: dict[int, Result] = {}
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, plan in enumerate(plans):
-        mark = None if plan.checkpoint is None else (plan.checkpoint.t, *(int(v) for k, v in plan.checkpoint.state.items() if k == "step"))
+        resumed = plan.checkpoint
+        mark = None if resumed is None else (resumed.t, int(resumed.state.get("step", torch.tensor(-1))))
         shape = (plan.frames, plan.t_start, mark, plan.stop_at, tuple(until for _, until in plan.segments))
         groups.setdefault(shape, []).append(i)
     for positions in groups.values():

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import ValidationError
-
 from segue import Pipeline, Prompt
 from segue.pipeline.context import Numerics
 from segue.pipeline.errors import Cancelled, RequestError
@@ -82,7 +81,8 @@ def test_fault_08_a_source_that_is_not_there_is_an_error_never_text2music(tmp_pa
 
 
 def test_fault_09_every_take_is_its_own_source_without_a_round_trip(tmp_path):
-    done = run({"a": Generate(steps=2), "b": Cover(source="a", steps=2), "c": Extract(source="b", track="drums", steps=2)}, tmp_path, takes=2)
+    stages = {"a": Generate(steps=2), "b": Cover(source="a", steps=2), "c": Extract(source="b", track="drums", steps=2)}
+    done = run(stages, tmp_path, takes=2)
     assert done.counts["audio_encodes"] == 0 and done.counts["audio_decodes"] == 0
     alone = run({"a": Generate(steps=2), "b": Cover(source="a", steps=2)}, tmp_path / "x", takes=1)
     assert torch.equal(alone["b"][0].signal.latent().frames, done["b"][0].signal.latent().frames)
@@ -141,4 +141,5 @@ def test_fault_17_custom_timesteps_are_followed_by_every_variant(tmp_path, varia
     stage = Generate(variant=variant, timesteps=(1.0, 0.7, 0.2))
     done = run({"a": stage}, tmp_path)
     assert done["a"][0].lineage[-1]["timesteps"] == [1.0, 0.7, 0.2] and done.stages[0].steps_run == 3
-    assert schedule_of(stage.model_copy(update={"schedule": "custom", "steps": 3, "shift": 1.0, "t_start_policy": "truncate"})) == (1.0, 0.7, 0.2)
+    known = {"schedule": "custom", "steps": 3, "shift": 1.0, "t_start_policy": "truncate"}
+    assert schedule_of(stage.model_copy(update=known)) == (1.0, 0.7, 0.2)

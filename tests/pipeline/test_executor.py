@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from segue import Pipeline, Prompt
 from segue.pipeline.errors import Cancelled, RequestError, RunError
 from segue.pipeline.events import CancelToken, FileWritten, StageStarted, StepDone
@@ -94,8 +93,10 @@ def test_denoise_0_gives_the_source_back(home):
 
 
 @pytest.mark.parametrize("how", [
-    dict(variant="turbo", steps=6), dict(variant="base", steps=6, guidance={"kind": "apg", "scale": 4}),
-    dict(variant="turbo", steps=6, solver="dpmpp"), dict(variant="turbo", steps=6, solver="sde"),
+    {"variant": "turbo", "steps": 6},
+    {"variant": "base", "steps": 6, "guidance": {"kind": "apg", "scale": 4}},
+    {"variant": "turbo", "steps": 6, "solver": "dpmpp"},
+    {"variant": "turbo", "steps": 6, "solver": "sde"},
 ])
 def test_a_checkpoint_goes_on_without_renoising(home, how):
     """Fault 5: generating 2 of 6 steps and going on is generating 6, to the bit, also where guidance or solver remember."""
@@ -168,7 +169,9 @@ def test_lego_with_its_source_is_source_plus_stem(home, clip):
 
 
 def test_takes_fan_out_after_a_degrade(home, clip):
-    stages = {"worse": Degrade(source="clip", bit_depth=6), "r": Refine(source="worse", denoise=0.3, steps=2), "s": Score(source="r")}
+    stages = {
+        "worse": Degrade(source="clip", bit_depth=6), "r": Refine(source="worse", denoise=0.3, steps=2), "s": Score(source="r"),
+    }
     run = Pipeline(prompt=SECOND, seed=3, takes=3, inputs={"clip": str(clip)}, stages=stages).run(home=home)
     assert [len(run[n]) for n in stages] == [1, 3, 3]
     assert run.counts["audio_encodes"] == 1  # fault 14: the shared source is encoded once
@@ -179,7 +182,8 @@ def test_files_are_written_as_soon_as_a_stage_is_done(home, tmp_path):
     """Fault 13."""
     events = []
     stages = {"one": Generate(steps=1), "two": Refine(source="one", steps=2)}
-    Pipeline(prompt=SECOND, seed=3, stages=stages, outputs=("one", "two")).run(tmp_path / "out", home=home, on_event=events.append)
+    pipeline = Pipeline(prompt=SECOND, seed=3, stages=stages, outputs=("one", "two"))
+    pipeline.run(tmp_path / "out", home=home, on_event=events.append)
     written = next(i for i, e in enumerate(events) if isinstance(e, FileWritten) and e.stage == "one")
     begun = next(i for i, e in enumerate(events) if isinstance(e, StageStarted) and e.stage == "two")
     assert written < begun
@@ -201,7 +205,7 @@ def test_cancel_stops_at_the_next_step_and_resume_makes_the_same_bytes(home, tmp
     assert sum(e.stage == "polish" for e in seen) == 1
     run_id = str(stopped.value).split()[-1]
     run = resume(run_id, load=load, home=home)
-    assert [s.cached for s in run.stages][0] == 2
+    assert run.stages[0].cached == 2
     for path in (tmp_path / "whole/audio").iterdir():
         assert path.read_bytes() == (tmp_path / "cut/audio" / path.name).read_bytes()
     assert run.document()["takes"][0]["report"] == whole.document()["takes"][0]["report"]
