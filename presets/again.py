@@ -45,6 +45,4 @@ def rerun(
     `inputs` says where the preset's input files are now, when they have moved. Raises `RequestError` for a file
     without Segue's tags; otherwise as `Pipeline.run` does.
     """
-    return executor.rerun(
-        file, load=load, out=out, inputs=inputs, on_event=on_event, cancel=cancel, options=options, home=home
-    )
+    return executor.rerun(file, load=load, out=out, inputs=inputs, on_event=on_event, cancel=cancel, options=options, home=home)
