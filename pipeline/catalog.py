@@ -218,11 +218,13 @@ class Catalog:
 
     # -- what a run made ----------------------------------------------------------------------------------------
 
-    def record_take(self, run_id: str, take: Take, *, audio: str | Path | None = None, cached: bool = False) -> None:
-        """Note a finished take (again, when it changed). An audio path noted before stays when none is
-        given."""
+    def record_take(
+        self, run_id: str, take: Take, *, audio: str | Path | None = None, cached: bool | None = None
+    ) -> None:
+        """Note a finished take (again, when it changed). An audio path, or whether it came from the
+        store (`cached`), stays as noted before when none is given."""
         report = take.report
-        row = (run_id, take.stage, take.index, take.seed, take.key, int(cached), take.duration_s,
+        row = (run_id, take.stage, take.index, take.seed, take.key, int(bool(cached)), take.duration_s,
                json.dumps(take.prompt.facts()), report.overall if report else None,
                report.model_dump_json() if report else None, str(audio) if audio is not None else None)
         with self._writing() as db:
@@ -230,9 +232,10 @@ class Catalog:
                 """INSERT INTO takes (run, stage, idx, seed, key, cached, duration_s, prompt, overall, report, audio)
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                    ON CONFLICT (run, stage, idx) DO UPDATE SET seed = excluded.seed, key = excluded.key,
-                   cached = excluded.cached, duration_s = excluded.duration_s, prompt = excluded.prompt,
-                   overall = excluded.overall, report = excluded.report,
-                   audio = COALESCE(excluded.audio, takes.audio)""", row,
+                   cached = CASE WHEN ? THEN excluded.cached ELSE takes.cached END,
+                   duration_s = excluded.duration_s, prompt = excluded.prompt, overall = excluded.overall,
+                   report = excluded.report,
+                   audio = COALESCE(excluded.audio, takes.audio)""", (*row, cached is not None),
             )
 
     def record_stage(self, run_id: str, stage: StageRecord) -> None:

@@ -5,7 +5,7 @@ A stage never sees the executor; it sees a `Context`. This module knows no stage
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -114,6 +114,3 @@ class Context(Protocol):
 
     def path(self, text: str) -> Path:
         """A path of the preset as a real one."""
-
-
-NoiseSource = Callable[[str, int, Sequence[int]], torch.Tensor]

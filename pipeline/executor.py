@@ -5,15 +5,12 @@ Knows no stage type; presets come as objects or through a `load` function it is 
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ..scoring.preferences import pairs_best_worst
 from .catalog import Catalog, RunRecord, StageRecord
@@ -28,7 +25,7 @@ from .preference_log import PreferenceLog
 from .prepare import Prepared, prepare, read_inputs, with_choices
 from .run import Run
 from .scored_groups import groups_of
-from .session import Counts, Session, StoredViews
+from .session import Counts, Session, StoredViews, threads
 from .spec import SEED_MAX, Pipeline
 from .store import Store
 from .tags import read_take_tags, take_tags
@@ -58,12 +55,14 @@ def execute(
         chosen = with_choices(chosen, seed=secrets.randbelow(SEED_MAX))
     decided, _ = decide(options or RunOptions())
     prepared = prepare(chosen, offline=decided.offline)
+    if out is None:
+        _no_folder_needed(prepared)
     sounds = read_inputs(prepared)
     with Catalog(home_folder(home) / "catalog.sqlite3") as catalog:
         numerics = numerics_of(decided)
         assert chosen.seed is not None
         facts = {"out": None if out is None else str(Path(out).absolute()), "options": decided.model_dump(),
-                 "base": str((chosen._base or Path.cwd()).absolute())}
+                 "base": str((chosen._base or Path.cwd()).absolute()), "inputs": _input_keys(sounds)}
         if out is not None and "{run_id}" not in str(out):
             prepare_folder(Path(out).absolute())
         record = catalog.begin_run(chosen.name, chosen.to_yaml(), chosen.seed, numerics, facts)
@@ -92,6 +91,7 @@ def resume(
             ))
         prepared = prepare(with_choices(pipeline, seed=record.seed), offline=options.offline)
         sounds = read_inputs(prepared)
+        _same_inputs(record, sounds)
         record = catalog.reopen_run(record.id)
         return _Execution(prepared, sounds, record, catalog, home_folder(home), options, on_event, cancel).carry_out()
 
@@ -116,20 +116,36 @@ def rerun(
     return execute(pipeline, out, seed=tags.run_seed, inputs=inputs, on_event=on_event, cancel=cancel, options=options, home=home)
 
 
+def _no_folder_needed(prepared: Prepared) -> None:
+    """Raise `RequestError` when a stage writes files and the run has no folder."""
+    writers = [name for name, stage in prepared.pipeline.stages.items() if stage.writes_files]
+    if writers:
+        raise RequestError([
+            Problem("this stage writes files, and the run has no folder", "give one: pipe.run(out=FOLDER), or --out", stage=name)
+            for name in writers
+        ])
+
+
+def _input_keys(sounds: Mapping[str, Audio]) -> dict[str, str]:
+    return {name: audio_key(audio.samples, audio.rate_hz) for name, audio in sounds.items()}
+
+
+def _same_inputs(record: RunRecord, sounds: Mapping[str, Audio]) -> None:
+    """Raise `RequestError` for input files that are not what they were when the run began."""
+    before = record.options.get("inputs", {})
+    other = [name for name, key in _input_keys(sounds).items() if name in before and before[name] != key]
+    if other:
+        raise RequestError([
+            Problem(f"the input '{name}' is another sound than when run {record.id} began, so its takes can't be finished with "
+                    "the same bytes", "put the old file back, or run the preset anew", key=f"inputs.{name}")
+            for name in other
+        ])
+
+
 def _changed(record: RunRecord, options: RunOptions) -> str:
     now = numerics_of(options).versions
     changed = {k: v for k, v in record.numerics.versions.items() if now.get(k) != v}
     return ", ".join(f"{k}: then {v}, now {now.get(k)}" for k, v in changed.items()) or "numerics"
-
-
-@contextlib.contextmanager
-def _threads(n: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass
@@ -157,7 +173,7 @@ class _Execution:
             self.catalog.finish_run(self.record.id, "failed", str(error))
             raise
         try:
-            with _threads(self.record.numerics.threads):
+            with threads(self.record.numerics.threads):
                 run = self._run(session, begun)
         except Cancelled as error:
             self.catalog.finish_run(self.record.id, "cancelled", str(error))
@@ -171,6 +187,7 @@ class _Execution:
             self.catalog.finish_run(self.record.id, "failed", f"{type(error).__name__}: {error}")
             session.close()
             raise
+        session.close()  # takes keep the session, and would keep the weights; a view made later loads what it needs
         self.catalog.finish_run(self.record.id, "done")
         session.emit(RunDone(self.record.id, run.seconds))
         return run

@@ -63,7 +63,8 @@ def plan_jobs(
 def _align(name: str, sources: Mapping[str, Sequence[Take]]) -> list[tuple[int, dict[str, Take]]]:
     """Source takes side by side with the index they give: lists of one are broadcast, the others must be of one length.
 
-    The index is the main source take's own, so that what was chosen upstream keeps its number (and its seed)."""
+    Lists of the same indices go together by index (one may come best first out of a select stage), others by place. The
+    index is the main source take's own, so that what was chosen upstream keeps its number (and its seed)."""
     if not sources:
         return [(0, {})]
     lengths = {key: len(takes) for key, takes in sources.items()}
@@ -71,6 +72,7 @@ def _align(name: str, sources: Mapping[str, Sequence[Take]]) -> list[tuple[int, 
     if 0 in lengths.values() or any(n not in (1, longest) for n in lengths.values()):
         raise RunError(str(Problem(f"sources give unequal numbers of takes: {lengths}", "let each give one take or equally many", name)))
     rows = []
+    sources = _by_index(sources)
     for i in range(longest):
         aligned = {key: takes[0] if len(takes) == 1 else takes[i] for key, takes in sources.items()}
         main = main_of(aligned)
@@ -79,6 +81,18 @@ def _align(name: str, sources: Mapping[str, Sequence[Take]]) -> list[tuple[int, 
             many = next((takes[i] for takes in sources.values() if len(takes) > 1), main)
         rows.append((many.index if many is not None else i, aligned))
     return rows
+
+
+def _by_index(sources: Mapping[str, Sequence[Take]]) -> Mapping[str, Sequence[Take]]:
+    """The lists, those with the first long one's indices brought into its order."""
+    first = next((takes for takes in sources.values() if len(takes) > 1), ())
+    order = [take.index for take in first]
+    ordered: dict[str, Sequence[Take]] = {}
+    for key, takes in sources.items():
+        named = {take.index: take for take in takes}
+        same = len(takes) > 1 and len(takes) == len(order) and named.keys() == set(order)
+        ordered[key] = [named[i] for i in order] if same else takes
+    return ordered
 
 
 def _holds(when: Expression, name: str, take: Take) -> bool:

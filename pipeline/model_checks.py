@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .conditioning import triggers_cover
-from .errors import Problem, did_you_mean
+from .diffusion.schedules import timesteps
+from .errors import Problem, RequestError, did_you_mean
 from .models.base import ModelInfo, VariantInfo
 from .scope import Scope
 from .spec import DiffusionStage
@@ -46,6 +47,19 @@ def variant_problems(model: ModelInfo | None, scope: Scope, stage: DiffusionStag
             f"write {key} within these, or another variant",
             key,
         )
+    else:
+        yield from _schedule_problems(scope)
+
+
+def _schedule_problems(scope: Scope) -> Iterator[Problem]:
+    """A schedule that can't have these steps or this shift (turbo's table ends at 20)."""
+    spec = scope.spec
+    if not isinstance(spec, DiffusionStage) or not spec.schedule or not spec.steps or spec.shift is None:
+        return
+    try:
+        timesteps(spec.schedule, spec.steps, spec.shift, spec.timesteps)
+    except RequestError as error:
+        yield from (scope.problem(p.cause, p.fix, p.key) for p in error.problems)
 
 
 def _wrong_task(model: ModelInfo, info: VariantInfo, scope: Scope, task: str) -> Problem:
@@ -86,12 +100,18 @@ def _meets_model(graph: Graph, name: str) -> bool:
 
 def adapter_problems(scope: Scope, stage: DiffusionStage) -> Iterator[Problem]:
     for i, adapter in enumerate(stage.adapters):
-        if not scope.path(adapter.path).exists():
+        path = scope.path(adapter.path)
+        if not path.exists():
             yield scope.problem(
-                f"there is no adapter at {scope.path(adapter.path)}",
-                "correct the path (relative ones start at the preset)",
-                f"adapters[{i}].path",
+                f"there is no adapter at {path}", "correct the path (relative ones start at the preset)", f"adapters[{i}].path"
             )
+            continue
+        from .models.adapters import adapter_file
+
+        try:
+            adapter_file(path)
+        except RequestError as error:
+            yield from (scope.problem(p.cause, p.fix, f"adapters[{i}].path") for p in error.problems)
 
 
 def warn_of_weak_points(scope: Scope, stage: DiffusionStage) -> None:

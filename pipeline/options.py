@@ -5,7 +5,6 @@ Everything here is fixed when a run is created, recorded with it, and used again
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +15,7 @@ from .context import Numerics
 from .errors import Problem, RequestError
 from .keys import versions
 from .spec import Spec
+from .store import segue_home
 
 
 class RunOptions(Spec):
@@ -37,9 +37,7 @@ class RunOptions(Spec):
 
 def home_folder(home: str | Path | None = None) -> Path:
     """Where store and catalog live: the argument, else `SEGUE_HOME`, else ``~/.cache/segue``."""
-    if home is not None:
-        return Path(home).expanduser()
-    return Path(os.environ.get("SEGUE_HOME", "~/.cache/segue")).expanduser()
+    return Path(home).expanduser() if home is not None else segue_home()
 
 
 def decide(options: RunOptions) -> tuple[RunOptions, Numerics]:

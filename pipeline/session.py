@@ -5,8 +5,9 @@ Knows no stage type and no graph.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,25 @@ class Session:
             self._pool.close()
 
 
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """torch with `n` threads, as before afterwards: their number decides bytes, also when a view is made after the run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def ordinary(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, copied where it was made in inference mode: such a one can't be changed or differentiated outside it."""
+    if not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(False):
+        return tensor.clone()
+
+
 class StoredViews:
     """The missing view of one take's signal, made by the autoencoder and kept in the store."""
 
@@ -89,9 +109,10 @@ class StoredViews:
     def decode(self, latent: Latent) -> Audio:
         """Decode once; the audio joins the take's own entry."""
         session = self._session
-        pool = session.pool
-        samples = pool.decode(latent.frames.unsqueeze(0))[0]
-        audio = Audio(samples[:, : latent.samples].contiguous(), pool.rate_hz)
+        with threads(session.numerics.threads):
+            samples = session.pool.decode(latent.frames.unsqueeze(0), latent.codec)[0]
+        samples = ordinary(samples[:, : latent.samples].contiguous())
+        audio = Audio(samples, session.pool.codec(latent.codec).rate_hz)
         session.counts.add("audio_decodes")
         session.store.put_view(self._key, audio)
         return audio
@@ -103,10 +124,11 @@ class StoredViews:
         kept = session.store.get(key)
         if kept is not None and kept.latent is not None:
             return kept.latent
-        pool = session.pool
-        own = remix(resample(audio, pool.rate_hz), pool.channels).samples
-        frames = pool.encode(own.unsqueeze(0))[0]
-        latent = Latent(frames.contiguous(), pool.frame_rate_hz, codec, samples=own.shape[-1])
+        info = session.pool.codec(codec)
+        own = remix(resample(audio, info.rate_hz), info.channels).samples
+        with threads(session.numerics.threads):
+            frames = session.pool.encode(own.unsqueeze(0), codec)[0]
+        latent = Latent(ordinary(frames.contiguous()), info.frame_rate_hz, codec, samples=own.shape[-1])
         session.counts.add("audio_encodes")
         session.store.put(key, Entry(latent=latent))
         return latent

@@ -174,6 +174,11 @@ class Stage(Spec):
         facts = self.model_dump(mode="json", exclude=left_out)
         return {"version": self.version, **facts}
 
+    def weight_paths(self) -> tuple[str, ...]:
+        """Files or folders of weights this spec names, whose content therefore belongs to the key (those of a
+        `DiffusionStage` do anyway). A name that is no local path counts as it stands in `key_facts`."""
+        return ()
+
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         """One result per job, in order. Pure: the same jobs give the same results, whatever their company."""
         raise TypeError(f"stage type '{self.type}' has neither run nor choose")

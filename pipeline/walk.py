@@ -16,18 +16,19 @@ import torch
 
 from .catalog import StageRecord
 from .context import Job, Result
+from .errors import RunError
 from .events import StageDone, StageStarted, TakeDone
 from .expression import parse
 from .graph import Graph
-from .keys import canonical_json
 from .jobs import Passing, group_of, plan_jobs
+from .keys import canonical_json
+from .models.files import path_fingerprint
 from .models.pool import is_out_of_memory
 from .models.resolve import adapter_fingerprint
-from .session import Session, StageContext, StoredViews
+from .session import Session, StageContext, StoredViews, ordinary
 from .spec import DiffusionStage, Stage
 from .store import Entry
 from .take import Signal, Take
-
 
 TakeRecorder = Callable[[Take, Result, float | None], None]
 """Told of every finished take: the take, what it took, and the seconds (None when it came from the store)."""
@@ -46,7 +47,7 @@ class StageRunner:
         begun = time.perf_counter()
         sources = {key: made[name] for key, name in self.stage.references().items()}
         if self.stage.chooses:
-            takes, cached, work = self._choose(sources), 0, []
+            takes, cached, work = self._choose(sources), 0, list[Result]()
         else:
             takes, cached, work = self._make(sources)
         seconds = time.perf_counter() - begun
@@ -91,8 +92,9 @@ class StageRunner:
         return tuple(takes), len(known), [result for _, result in done.values()]
 
     def _fingerprint(self) -> str:
+        """What the weights are by content: variant and adapters, or the files the stage itself names."""
         if not isinstance(self.stage, DiffusionStage):
-            return ""
+            return "+".join(path_fingerprint(path) for path in map(self.context.path, self.stage.weight_paths()) if path.exists())
         info = self.session.info(self.stage.variant, self.stage.task)
         adapters = [f"{adapter_fingerprint(self.context.path(a.path))}*{a.scale!r}" for a in self.stage.adapters]
         return "+".join([info.fingerprint, *adapters])
@@ -114,8 +116,13 @@ class StageRunner:
             try:
                 made = self._work(batch, retried=size < whole)
             except Exception as error:
-                if len(batch) == 1 or not is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
+                if len(batch) == 1:
+                    raise RunError(
+                        f"stage '{self.name}': out of memory with a single take ({error}). Make it shorter, free memory, or "
+                        "write --cpu-offload, a smaller --tile-frames, --dtype bfloat16."
+                    ) from error
                 size = len(batch) // 2
                 self.session.warn(f"out of memory with {len(batch)} takes at once; goes on with {size}, and marks it", self.name)
                 continue
@@ -127,7 +134,7 @@ class StageRunner:
         self.session.cancel.check()
         begun = time.perf_counter()
         with torch.inference_mode():
-            results = self.stage.run(jobs, self.context)
+            results = [_ordinary(result) for result in self.stage.run(jobs, self.context)]
         seconds = (time.perf_counter() - begun) / len(jobs)
         made = []
         for job, given in zip(jobs, results, strict=True):
@@ -170,6 +177,17 @@ class StageRunner:
         take = passing.take
         self.session.emit(TakeDone(self.name, passing.index, True, 0.0))
         return take.with_(stage=self.name, index=passing.index, lineage=(*take.lineage, step))
+
+
+def _ordinary(result: Result) -> Result:
+    """The result with tensors that may be changed and differentiated, as those read back from the store may."""
+    audio, latent = result.audio, result.latent
+    if audio is not None:
+        audio = replace(audio, samples=ordinary(audio.samples))
+    if latent is not None:
+        state = {name: ordinary(tensor) for name, tensor in latent.state.items()}
+        latent = replace(latent, frames=ordinary(latent.frames), state=state)
+    return replace(result, audio=audio, latent=latent)
 
 
 After = Callable[[str, tuple[Take, ...], StageRecord], None]

@@ -66,6 +66,9 @@ class Caption(Stage):
                 facts.pop(name, None)
         return facts
 
+    def weight_paths(self) -> tuple[str, ...]:
+        return (self.model,) if self.model is not None else ()
+
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         return [self._one(job, ctx) for job in jobs]
 

@@ -42,10 +42,13 @@ class Generate(DiffusionStage):
                 "generate needs a length and none is given", "write prompt: {duration_s: 30} on the pipeline or this stage",
                 "prompt.duration_s",
             )
-        if self.stop_at is not None and self.steps is not None and self.stop_at >= self.steps:
-            yield scope.problem(
-                f"stop_at {self.stop_at} is not before the last of {self.steps} steps", f"write 1 to {self.steps - 1}", "stop_at"
-            )
+        spec = scope.spec
+        steps = spec.steps if isinstance(spec, DiffusionStage) else None
+        if self.stop_at is not None and steps is not None and self.stop_at >= steps:
+            fix = f"write 1 to {steps - 1}" if steps > 1 else "leave it out"
+            yield scope.problem(f"stop_at {self.stop_at} is not before the last of {steps} steps", fix, "stop_at")
+        if self.stop_at is not None:
+            yield from _readers_that_want_sound(scope)
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         info = ctx.info(self.variant)
@@ -92,6 +95,17 @@ class Refine(DiffusionStage):
             checkpoint = source if source.t > 0 else None
             plans.append(Plan(((request, 1.0),), samples, start=source.frames, t_start=self.denoise, checkpoint=checkpoint))
         return denoise(self, jobs, ctx, plans)
+
+
+def _readers_that_want_sound(scope: Scope) -> Iterator[Problem]:
+    """Denoising stages that would take the noisy state of a checkpoint for a finished sound."""
+    for name, stage in scope.pipeline.stages.items():
+        for key, source in stage.references().items():
+            if source == scope.stage and stage.diffuses and not (isinstance(stage, Refine) and key == "source"):
+                yield Problem(
+                    f"'{source}' stops after {getattr(scope.spec, 'stop_at', None)} steps, so its takes are still noise in part, "
+                    f"which {stage.type} would take for sound", "let a refine stage finish it first", stage=name, key=key,
+                )
 
 
 def timbre_of(job: Job, ctx: Context, info: VariantInfo) -> torch.Tensor | None:

@@ -71,17 +71,17 @@ class Save(Stage):
 
     def check(self, scope: Scope) -> Iterator[Problem]:
         """Two save stages must not write the same names into the same folder."""
-        if self.naming != "timestamp_slug" or self.directory is None:
+        if self.naming != "timestamp_slug":
             return
-        mine = (PurePosixPath(self.directory), self.format)
+        mine = (PurePosixPath(self.directory or scope.stage), self.format)
         for name, other in scope.pipeline.stages.items():
             if name == scope.stage:
                 return
-            if not isinstance(other, Save) or other.naming != self.naming or other.directory is None:
+            if not isinstance(other, Save) or other.naming != self.naming:
                 continue
-            if (PurePosixPath(other.directory), other.format) == mine:
+            if (PurePosixPath(other.directory or name), other.format) == mine:
                 yield scope.problem(
-                    f"stage '{name}' writes {self.format} files of the same names into '{self.directory}'.",
+                    f"stage '{name}' writes {self.format} files of the same names into '{mine[0]}'.",
                     "give each its own directory, or write naming: stage_index", "directory",
                 )
 

@@ -59,6 +59,9 @@ class Separate(Stage):
                 f"write overlap_s below {self.segment_s / 2:g}", "overlap_s",
             )
 
+    def weight_paths(self) -> tuple[str, ...]:
+        return (self.weights,) if self.weights is not None else ()
+
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         model = kept(ctx, lambda: self._model(ctx))
         return [self._one(model, job, ctx) for job in jobs]

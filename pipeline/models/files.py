@@ -185,6 +185,16 @@ def file_hash(path: Path) -> str:
     return digest
 
 
+def path_fingerprint(path: Path) -> str:
+    """SHA-256 (hex) over a file, or over every file below a folder with its place in it."""
+    if path.is_file():
+        return file_hash(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}:{file_hash(file)}\n".encode())
+    return digest.hexdigest()
+
+
 def cache_home() -> Path:
     """Segue's cache folder: ``$SEGUE_HOME``, else ``~/.cache/segue``."""
     return Path(os.environ.get("SEGUE_HOME") or Path.home() / ".cache" / "segue").expanduser()

@@ -125,7 +125,7 @@ class Pool:
         for name in (*self._info.variants.looked_at(), *self._info.variants):
             if self._info.variants[name].codec == fingerprint:
                 return self._info.variants[name]
-        raise RunError(f"no variant of model '{self._info.name}' has the autoencoder {fingerprint[:12]} this latent was made with.")
+        raise RunError(f"no variant of model '{self._info.name}' has the autoencoder {fingerprint[:12]} this latent is of.")
 
     def encode(self, samples: Tensor, codec: str | None = None) -> Tensor:
         """Audio `[B, C, T]` at the autoencoder's rate -> latent means `[B, frames, D]`, float32 on the CPU. `codec` says

@@ -244,6 +244,7 @@ def test_a_prompt_longer_than_the_model_can() -> None:
 
 def test_missing_adapters_are_named(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
+    (tmp_path / "there/lora.safetensors").touch()
     stage = Make(adapters=(Adapter(path="there"), Adapter(path="gone.safetensors")))
     found = problems(Pipeline(stages={"a": stage}).placed(base=tmp_path))
     assert [p.key for p in found] == ["adapters[1].path"] and str(tmp_path / "gone.safetensors") in found[0].cause

@@ -195,6 +195,7 @@ def test_two_stages_may_not_write_over_each_other() -> None:
     pipeline = Pipeline(inputs={"clip": "x.wav"}, stages={
         "worse": Degrade(source="clip", bit_depth=8), "one": first, "two": second,
         "three": Save(source="worse", directory="d", format="wav"), "four": Save(source="worse"),
+        "d": Save(source="worse"),  # whose folder is named as the stage
     })
 
     def problems(name: str) -> list[str]:
@@ -202,5 +203,6 @@ def test_two_stages_may_not_write_over_each_other() -> None:
         return list(pipeline.stages[name].check(scope))  # type: ignore[arg-type]
 
     assert problems("one") == problems("three") == problems("four") == []
+    assert len(problems("d")) == 1
     (said,) = problems("two")
     assert "stage 'one' writes flac files of the same names into 'd'" in said

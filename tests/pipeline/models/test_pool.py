@@ -203,3 +203,20 @@ def test_adapter_fingerprint_is_of_content(loras, tmp_path):
     file = copy / "pytorch_lora_weights.safetensors"
     assert adapter_fingerprint(loras[0]) == adapter_fingerprint(copy) == adapter_fingerprint(file)
     assert adapter_fingerprint(loras[0]) != adapter_fingerprint(loras[1])
+
+
+def test_audio_goes_through_the_autoencoder_that_was_asked_for(tiny, tiny_turbo, tmp_path, counts):
+    """Variants of one folder may have autoencoders of their own; which transformer is active must not decide."""
+    for folder in (tiny, tiny_turbo):
+        (tmp_path / folder.name).symlink_to(folder)
+    info = describe_model(str(tmp_path))
+    base, turbo = info.variants["base"].codec, info.variants["turbo"].codec
+    with Pool(info, Numerics(), counts) as pool:
+        audio = torch.randn(1, 2, 144)
+        wanted = {"base": pool.model("base").encode(audio), "turbo": pool.model("turbo").encode(audio)}
+        assert base != turbo and not torch.equal(wanted["base"], wanted["turbo"])
+        assert torch.equal(pool.encode(audio, base), wanted["base"]) and torch.equal(pool.encode(audio, turbo), wanted["turbo"])
+        assert not torch.equal(pool.decode(wanted["base"], base), pool.decode(wanted["base"], turbo))
+        assert pool.codec(base).variant == "base"
+        with pytest.raises(RunError, match="no variant of model"):
+            pool.codec("0" * 64)
