@@ -203,6 +203,6 @@ def test_two_stages_may_not_write_over_each_other() -> None:
         return list(pipeline.stages[name].check(scope))  # type: ignore[arg-type]
 
     assert problems("one") == problems("three") == problems("four") == []
-    assert len(problems("d")) == 1
+    assert len(problems("d")) == 2
     (said,) = problems("two")
     assert "stage 'one' writes flac files of the same names into 'd'" in said
