@@ -210,7 +210,10 @@ class Pool:
         fingerprint = component_fingerprint(name, files.parts[name])
         if fingerprint not in self._shared:
             dtype = torch.float32 if name == "vae" else self._dtype  # audio is made in full precision
-            self._shared[fingerprint] = load_component(files.family, name, files.parts[name], dtype)
+            loaded = load_component(files.family, name, files.parts[name], dtype)
+            if name == "vae":
+                autoencoder.skip_idle_units(loaded)
+            self._shared[fingerprint] = loaded
         return self._placed(self._shared[fingerprint])
 
     def _autoencoder(self, codec: str | None) -> Any:
