@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
-import torch
 from peer import arguments, report, timed
 from segue import Pipeline, Prompt
 from segue.pipeline.context import Context, Job, Result
+from segue.pipeline.events import RunDone, StageStarted
 from segue.pipeline.spec import Name, Stage
 from segue.pipeline.store import Store
 from segue.stages import Generate, Refine, Score
@@ -81,14 +81,15 @@ def overhead(stages: int = 20, takes: int = 20) -> dict[str, Any]:
         plain(self, root, **{**rest, "durable": False})
 
     with tempfile.TemporaryDirectory() as home, mock.patch.object(Store, "__init__", without_fsync):
-        run = pipeline.run(home=home)
-    seconds = sum(s.seconds for s in run.stages if s.type == "nothing")
+        seen: list[tuple[float, object]] = []
+        pipeline.run(home=home, on_event=lambda event: seen.append((time.perf_counter(), event)))
+    begun = next(t for t, e in seen if isinstance(e, StageStarted) and e.stage == "n0")
+    seconds = next(t for t, e in seen if isinstance(e, RunDone)) - begun
     return {"stages": stages, "takes": takes, "ms_per_stage_and_take": round(1000 * seconds / (stages * takes), 3)}
 
 
 def main() -> None:
     args = arguments(__doc__ or "").parse_args()
-    torch.set_num_threads(torch.get_num_threads())
     report({"reruns": reruns(args.rounds), "overhead": overhead()}, args.out)
 
 

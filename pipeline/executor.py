@@ -19,6 +19,7 @@ from .errors import Cancelled, Problem, RequestError, SegueError
 from .events import CancelToken, FileWritten, Listener, RunDone, RunStarted
 from .keys import audio_key
 from .models.pool import Pool
+from .models.resolve import adapter_fingerprint
 from .options import RunOptions, decide, home_folder, numerics_of
 from .outputs import prepare_folder, write_document, write_take
 from .preference_log import PreferenceLog
@@ -26,7 +27,7 @@ from .prepare import Prepared, prepare, read_inputs, with_choices
 from .run import Run
 from .scored_groups import groups_of
 from .session import Counts, Session, StoredViews, threads
-from .spec import SEED_MAX, Pipeline
+from .spec import SEED_MAX, DiffusionStage, Pipeline
 from .store import Store
 from .tags import read_take_tags, take_tags
 from .take import Audio, Signal, Take
@@ -62,7 +63,8 @@ def execute(
         numerics = numerics_of(decided)
         assert chosen.seed is not None
         facts = {"out": None if out is None else str(Path(out).absolute()), "options": decided.model_dump(),
-                 "base": str((chosen._base or Path.cwd()).absolute()), "inputs": _input_keys(sounds)}
+                 "base": str((chosen._base or Path.cwd()).absolute()), "inputs": _input_keys(sounds),
+                 "weights": _weights(prepared)}
         if out is not None and "{run_id}" not in str(out):
             prepare_folder(Path(out).absolute())
         record = catalog.begin_run(chosen.name, chosen.to_yaml(), chosen.seed, numerics, facts)
@@ -92,6 +94,7 @@ def resume(
         prepared = prepare(with_choices(pipeline, seed=record.seed), offline=options.offline)
         sounds = read_inputs(prepared)
         _same_inputs(record, sounds)
+        _same_weights(record, prepared)
         record = catalog.reopen_run(record.id)
         return _Execution(prepared, sounds, record, catalog, home_folder(home), options, on_event, cancel).carry_out()
 
@@ -128,6 +131,29 @@ def _no_folder_needed(prepared: Prepared) -> None:
 
 def _input_keys(sounds: Mapping[str, Audio]) -> dict[str, str]:
     return {name: audio_key(audio.samples, audio.rate_hz) for name, audio in sounds.items()}
+
+
+def _weights(prepared: Prepared) -> dict[str, str]:
+    """The weights each denoising stage uses: their fingerprint and those of its adapters."""
+    graph, found = prepared.graph, {}
+    for name in graph.order:
+        info, stage = graph.info(name), graph.stage(name)
+        if info is not None and isinstance(stage, DiffusionStage):
+            laid = [adapter_fingerprint(prepared.pipeline.path(a.path)) for a in stage.adapters]
+            found[name] = "+".join([info.fingerprint, *laid])
+    return found
+
+
+def _same_weights(record: RunRecord, prepared: Prepared) -> None:
+    """Raise `RequestError` for weights that are not what they were when the run began."""
+    before = record.options.get("weights", {})
+    other = [name for name, mark in _weights(prepared).items() if before.get(name, mark) != mark]
+    if other:
+        raise RequestError([
+            Problem(f"the weights or adapters are not those run {record.id} began with, so its takes can't be finished with the "
+                    "same bytes", "put the old ones back, or run the preset anew", stage=name)
+            for name in other
+        ])
 
 
 def _same_inputs(record: RunRecord, sounds: Mapping[str, Audio]) -> None:
@@ -276,13 +302,13 @@ class _Execution:
             name, takes, facts=session.pipeline.stages[name].key_facts(), audio_paths=self.audio_paths, run_id=self.record.id,
             folder=session.out,
         )
+        self.pairs += sum(len(pairs_best_worst(group)) for group in groups)  # this run's; the folder may hold older ones
         if session.out is None:
-            self.pairs += sum(len(pairs_best_worst(group)) for group in groups)
             return
         log = PreferenceLog(session.out, on_warning=session.warn)
         for group in groups:
             log.append(group)
-        self.pairs = log.write_pairs()
+        log.write_pairs()
 
 
 def _training(prepared: Prepared) -> str | None:

@@ -70,7 +70,8 @@ def _align(name: str, sources: Mapping[str, Sequence[Take]]) -> list[tuple[int, 
     lengths = {key: len(takes) for key, takes in sources.items()}
     longest = max(lengths.values())
     if 0 in lengths.values() or any(n not in (1, longest) for n in lengths.values()):
-        raise RunError(str(Problem(f"sources give unequal numbers of takes: {lengths}", "let each give one take or equally many", name)))
+        cause = f"sources give unequal numbers of takes: {lengths}"
+        raise RunError(str(Problem(cause, "let each give one take or equally many", name)))
     rows = []
     sources = _by_index(sources)
     for i in range(longest):

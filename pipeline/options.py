@@ -45,9 +45,9 @@ def decide(options: RunOptions) -> tuple[RunOptions, Numerics]:
     device = options.device or _best_device()
     kind = device.split(":")[0]
     if kind == "cuda" and not torch.cuda.is_available():
-        raise RequestError(Problem(f"device '{device}' was asked for, and torch sees no CUDA device", "use --device cpu", key="device"))
+        raise RequestError(_absent(device, "CUDA"))
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise RequestError(Problem(f"device '{device}' was asked for, and torch sees no MPS device", "use --device cpu", key="device"))
+        raise RequestError(_absent(device, "MPS"))
     if kind not in ("cpu", "cuda", "mps"):
         raise RequestError(Problem(f"unknown device '{device}'", "write cpu, cuda, cuda:0 or mps", key="device"))
     filled = options.model_copy(
@@ -60,6 +60,10 @@ def decide(options: RunOptions) -> tuple[RunOptions, Numerics]:
         }
     )
     return filled, numerics_of(filled)
+
+
+def _absent(device: str, kind: str) -> Problem:
+    return Problem(f"device '{device}' was asked for, and torch sees no {kind} device", "use --device cpu", key="device")
 
 
 def numerics_of(options: RunOptions) -> Numerics:

@@ -13,6 +13,7 @@ from typing import Any
 from .atomic import sweep_temps, write_temp, write_text
 from .audio_file import Written, write_audio
 from .errors import Problem, RequestError
+from .tags import read_take_tags
 from .take import Take
 
 
@@ -30,13 +31,22 @@ def prepare_folder(out: Path) -> Path:
     return out
 
 
-def audio_name(take: Take) -> str:
-    return f"{take.stage}-{take.index:02d}.flac"
+def audio_path(take: Take, folder: Path) -> Path:
+    """``audio/STAGE-INDEX.flac``; where another run left another take under that name, the take's key is added to it, so
+    that files the preference log names stay what they were."""
+    plain = folder / "audio" / f"{take.stage}-{take.index:02d}.flac"
+    if not plain.exists():
+        return plain
+    try:
+        same = read_take_tags(plain).key == take.key
+    except RequestError:
+        same = False  # not one of ours: left alone
+    return plain if same else plain.with_stem(f"{plain.stem}-{take.key[:8]}")
 
 
 def write_take(take: Take, folder: Path, tags: dict[str, str]) -> Written:
     """One take as FLAC; raises `RunError` naming the file when the disk refuses."""
-    return write_audio(folder / "audio" / audio_name(take), take.audio, tags=tags)
+    return write_audio(audio_path(take, folder), take.audio, tags=tags)
 
 
 def write_document(folder: Path, document: dict[str, Any], preset_yaml: str, takes: Sequence[Take]) -> list[Path]:

@@ -38,7 +38,8 @@ class Run:
 
     def __getitem__(self, stage: str) -> tuple[Take, ...]:
         if stage not in self.takes:
-            raise RequestError(f"this run has no stage '{stage}'.{did_you_mean(stage, self.takes)} It has {', '.join(self.takes)}.")
+            near = did_you_mean(stage, self.takes)
+            raise RequestError(f"this run has no stage '{stage}'.{near} It has {', '.join(self.takes)}.")
         return self.takes[stage]
 
     def output_takes(self) -> list[Take]:

@@ -29,7 +29,8 @@ def groups_of(
     found: dict[str, list[Take]] = {}
     for take in takes:
         passed = [step["stage"] for step in take.lineage if step.get("passed_by")]
-        name = digest({"group": take.group, "prompt": take.prompt.facts(), "stage": stage, "facts": dict(facts), "passed": passed})
+        chance = {"group": take.group, "prompt": take.prompt.facts(), "stage": stage, "facts": dict(facts), "passed": passed}
+        name = digest(chance)
         found.setdefault(name[:16], []).append(take)
     groups = []
     for name, members in found.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -213,7 +214,7 @@ class DiffusionStage(Stage):
     def _falling(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if value is None:
             return None
-        if not value or any(a <= b for a, b in zip(value, value[1:], strict=False)) or value[-1] <= 0:
+        if not value or any(a <= b for a, b in pairwise(value)) or value[-1] <= 0:
             raise ValueError(f"timesteps must fall strictly and stay above 0, got {list(value)}; the end point 0 is implied")
         return value
 

@@ -169,7 +169,8 @@ class StageRunner:
         return Take(
             stage=self.name, index=job.index, seed=job.seed if self.stage.draws or main is None else main.seed,
             prompt=result.prompt.over(job.prompt) if result.prompt else job.prompt, key=job.key, signal=signal, report=report,
-            reports=reports, lineage=(*(main.lineage if main is not None else ()), step), group=group_of(self.stage, job, diffused),
+            reports=reports, lineage=(*(main.lineage if main is not None else ()), step),
+            group=group_of(self.stage, job, diffused),
         )
 
     def _passing(self, passing: Passing) -> Take:

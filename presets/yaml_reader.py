@@ -76,7 +76,7 @@ def read_yaml(text: str, file: str | None = None) -> Document:
     return document
 
 
-class _Stop(Exception):  # noqa: N818 - no error: the problem is already noted
+class _Stop(Exception):
     """Reading on would tell nothing more."""
 
 

@@ -7,6 +7,7 @@ the decoder sees silence and the default instruction, with the same caption, lyr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -52,7 +53,7 @@ class Cover(DiffusionStage):
             raise ValueError("strength and timeline are two ways to say the same; write one of them")
         if self.timeline is not None:
             ends = [entry.until for entry in self.timeline]
-            if not ends or any(a >= b for a, b in zip(ends, ends[1:], strict=False)) or ends[-1] != 1.0:
+            if not ends or any(a >= b for a, b in pairwise(ends)) or ends[-1] != 1.0:
                 raise ValueError(f"timeline ends {ends} must rise and the last must be 1.0")
         if (self.source is None) == (self.audio_codes is None):
             raise ValueError("cover needs exactly one of source and audio_codes")
@@ -65,7 +66,8 @@ class Cover(DiffusionStage):
     def check(self, scope: Scope) -> Iterator[Problem]:
         if self.audio_codes is not None and "<|audio_code_" not in self.audio_codes:
             yield scope.problem(
-                "audio_codes holds no code", "write codes such as '<|audio_code_17|><|audio_code_4|>', five a second", "audio_codes"
+                "audio_codes holds no code", "write codes such as '<|audio_code_17|><|audio_code_4|>', five a second",
+                "audio_codes",
             )
         if self.audio_codes is not None and self.timeline and any(e.context == "source" for e in self.timeline):
             yield scope.problem("a timeline entry asks for the source, and there is none", "use context: quantized", "timeline")

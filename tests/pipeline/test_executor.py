@@ -280,3 +280,22 @@ def test_what_a_save_stage_wrote_is_not_written_twice(home, tmp_path):
     sounds = [f for f in run.files if f.suffix in (".wav", ".flac")]
     assert len(sounds) == 2 and all(f.suffix == ".wav" and f.exists() for f in sounds)
     assert run.document()["takes"][0]["audio"] == str(sounds[0])
+
+
+def test_two_runs_into_one_folder_keep_each_others_files(home, tmp_path):
+    one = ladder(takes=2).run(tmp_path / "out", home=home)
+    two = ladder(takes=2).run(tmp_path / "out", home=home, seed=12)
+    groups = [json.loads(line) for line in (tmp_path / "out/groups.jsonl").read_text().splitlines()]
+    named = {entry["audio_path"] for group in groups for entry in group["entries"]}
+    assert len(named) == 4 and all((tmp_path / "out" / name).exists() for name in named)
+    assert one.pairs == two.pairs == 1
+
+
+def test_resume_refuses_other_weights(home, tmp_path, monkeypatch):
+    from segue.pipeline import executor
+
+    run = ladder().run(tmp_path / "out", home=home)
+    plain = executor._weights
+    monkeypatch.setattr(executor, "_weights", lambda prepared: {name: mark + "x" for name, mark in plain(prepared).items()})
+    with pytest.raises(RequestError, match="weights"):
+        resume(run.id, load=load, home=home)

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from segue.pipeline.catalog import Catalog
 from segue.pipeline.executor import resume
 from segue.pipeline.store import Store
