@@ -66,7 +66,8 @@ class Bench:
 
 def judge_autoencoder(bench: Bench) -> dict[str, float]:
     """Mean latent, no sampling; LSD as in FACTS × 10 (n_fft 2048, hop 512)."""
-    mixes, drums = [], []
+    mixes: list[tuple[float, float]] = []
+    drums: list[tuple[float, float]] = []
     for clip, item in zip(bench.clips, bench.items, strict=True):
         for name, samples, latents in [("mix", clip.samples, item["mix"]), *(
             (track, clip.stems[track], item["stems"][track]) for track in clip.stems if track == "drums")]:
@@ -87,10 +88,10 @@ def hear_all(bench: Bench, latents: list[torch.Tensor], listener: TrackListener,
     scores: dict[str, float] = {}
     for name, shift in (("", 0), ("shuffled_", 1)):
         wanted = facts[shift:] + facts[:shift]
-        scores[f"{name}bpm"] = np.mean([same_tempo(t, f["bpm"]) for t, f in zip(tempos, wanted, strict=True)])
-        scores[f"{name}key"] = np.mean([k == f["keyscale"] for k, f in zip(keys, wanted, strict=True)])
-        scores[f"{name}tracks"] = np.mean(
-            [agreement(t, listener.present(f["instruments"]), used) for t, f in zip(tracks, wanted, strict=True)])
+        scores[f"{name}bpm"] = float(np.mean([same_tempo(t, f["bpm"]) for t, f in zip(tempos, wanted, strict=True)]))
+        scores[f"{name}key"] = float(np.mean([k == f["keyscale"] for k, f in zip(keys, wanted, strict=True)]))
+        agreed = [agreement(t, listener.present(f["instruments"]), used) for t, f in zip(tracks, wanted, strict=True)]
+        scores[f"{name}tracks"] = float(np.mean(agreed))
     return scores
 
 
@@ -130,11 +131,11 @@ def judge_extract(bench: Bench, guidance: float = 1.0) -> dict[str, float]:
             reference.append(float(si_sdr_db(bench.decode(bench.items[i]["stems"][track])[None], stem)
                                    - si_sdr_db(mix, stem)))
             wins.append(float(lsd_db(got, stem)) < float(lsd_db(mix, stem)))
-    return {"si_sdr_gain_db": np.mean(gains), "median_gain_db": np.median(gains), "ceiling_gain_db": np.mean(reference),
-            "lsd_below_mix": np.mean(wins), "stems": len(pairs)}
+    return {"si_sdr_gain_db": float(np.mean(gains)), "median_gain_db": float(np.median(gains)),
+            "ceiling_gain_db": float(np.mean(reference)), "lsd_below_mix": float(np.mean(wins)), "stems": len(pairs)}
 
 
-def judge_repaint(bench: Bench) -> dict[str, float]:
+def judge_repaint(bench: Bench) -> dict[str, dict[str, float]]:
     """Window 3–5 s of 8: the kept region against the reconstruction, and the window's latent distance for scale."""
     indices = list(range(len(bench.items)))
     batch = bench.batch("repaint", indices, [item["mix"] for item in bench.items], [[] for _ in indices])
@@ -150,12 +151,12 @@ def judge_repaint(bench: Bench) -> dict[str, float]:
         for z, item in zip(latents, bench.items, strict=True):
             ours, theirs = bench.decode(z), bench.decode(item["mix"])
             sdr.append(float(si_sdr_db(ours[None, :, : 70 * HOP], theirs[None, :, : 70 * HOP])))
-        results[name] = {"kept_si_sdr_db": np.mean(sdr), "kept_latent_mse": float(kept.mean()),
+        results[name] = {"kept_si_sdr_db": float(np.mean(sdr)), "kept_latent_mse": float(kept.mean()),
                          "window_latent_mse": float(error[:, 75:125].mean())}
     return results
 
 
-def judge_cover(bench: Bench) -> dict[str, float]:
+def judge_cover(bench: Bench) -> dict[str, dict[str, float]]:
     """Chroma similarity (correlation of frame-wise pitch classes' means) to the source, and to another clip's source."""
     indices = list(range(len(bench.items)))
     batch = bench.batch("cover", indices, [item["mix"] for item in bench.items], [[] for _ in indices])
@@ -166,7 +167,7 @@ def judge_cover(bench: Bench) -> dict[str, float]:
         theirs = [heard_chroma(clip.samples.mean(0), RATE_HZ) for clip in bench.clips]
         same = [np.corrcoef(a, b)[0, 1] for a, b in zip(ours, theirs, strict=True)]
         other = [np.corrcoef(a, b)[0, 1] for a, b in zip(ours, theirs[1:] + theirs[:1], strict=True)]
-        results[name] = {"chroma_similarity": np.mean(same), "chroma_similarity_other_clip": np.mean(other)}
+        results[name] = {"chroma_similarity": float(np.mean(same)), "chroma_similarity_other_clip": float(np.mean(other))}
     return results
 
 

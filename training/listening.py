@@ -17,9 +17,9 @@ _MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3
 
 def heard_bpm(samples: np.ndarray, rate_hz: int) -> float:
     """Tempo of mono samples ``[T]`` in beats per minute, librosa's beat tracker."""
-    import librosa
+    from librosa.beat import beat_track
 
-    tempo, _ = librosa.beat.beat_track(y=samples, sr=rate_hz, hop_length=256)
+    tempo, _ = beat_track(y=samples, sr=rate_hz, hop_length=256)
     return float(np.atleast_1d(tempo)[0])
 
 

@@ -37,7 +37,7 @@ class Clip:
     @property
     def samples(self) -> np.ndarray:
         """The mix, ``[2, T]`` float32: the sum of the stems."""
-        return np.sum(list(self.stems.values()), axis=0, dtype=np.float32)
+        return np.asarray(np.sum(list(self.stems.values()), axis=0, dtype=np.float32))
 
     @property
     def duration_s(self) -> float:
