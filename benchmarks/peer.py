@@ -60,7 +60,7 @@ def peer_of(folder: Path) -> Any:
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pipe = AceStepPipeline.from_pretrained(folder)
+        pipe = AceStepPipeline.from_pretrained(folder, torch_dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -1,6 +1,6 @@
 """Our core beside diffusers' AceStepPipeline on one random checkpoint: text2music and cover, guided and not; the bare loop.
 
-    python benchmarks/vs_diffusers.py [--parameters 98000000] [--seconds 8 60] [--steps 4] [--rounds 3] [--out FILE]
+    python benchmarks/vs_diffusers.py [--parameters 98000000] [--seconds 8 60] [--steps 4] [--rounds 3] [--mini] [--out FILE]
 
 Both make latents from the same noise; the peer's cover at strength < 1 pays two (guided: three) forwards a step where we
 switch conditions in time, so that row compares cost, not equal bytes. `loop` is our whole loop (schedule, guidance, step)
@@ -10,6 +10,7 @@ against the same number of bare forwards through the same denoiser: what the loo
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from segue.pipeline.diffusion.loop import sample
 from segue.pipeline.diffusion.schedules import timesteps
 from segue.pipeline.diffusion.timeline import Timeline
 from segue.pipeline.models.base import ConditionRequest
+from segue.pipeline.models.export import export_model
 from segue.pipeline.spec import Prompt
 
 CAPTION = "warm jazz trio, brushed drums, upright bass, late at night in a small room"
@@ -118,8 +120,16 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=98_000_000)
     parser.add_argument("--seconds", type=float, nargs="+", default=[8.0, 60.0])
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--mini", action="store_true", help="the embedded model's base in place of a random checkpoint")
     args = parser.parse_args()
     result: dict[str, Any] = {"steps": args.steps}
+    if args.mini:
+        with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+            (base,) = export_model("segue-mini", Path(folder) / "mini", "base")
+            for seconds in args.seconds:
+                result[f"segue-mini, {seconds:g} s"] = compare(base, seconds, args.steps, args.rounds)
+        report(result, args.out)
+        return
     with random_checkpoint(args.parameters) as folder, torch.inference_mode():
         pipe = peer_of(folder)
         result["transformer_parameters"] = parameters_of(pipe.transformer)
