@@ -41,7 +41,7 @@ def four_stages(last_denoise: float) -> Pipeline:
             "draft": Generate(variant="base", steps=12),
             "better": Refine(source="draft", variant="turbo", denoise=0.6),
             "scored": Score(source="better"),
-            "polish": Refine(source="scored", variant="turbo", denoise=last_denoise),
+            "polish": Refine(source="scored", variant="base", steps=32, denoise=last_denoise),
         },
         outputs=("polish",),
     )
@@ -52,10 +52,10 @@ def reruns(rounds: int) -> dict[str, Any]:
     rows = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as home:
-            first = timed(lambda h=home: four_stages(0.4).run(home=h))
-            again = timed(lambda h=home: four_stages(0.4).run(home=h))
+            first = timed(lambda h=home: four_stages(0.6).run(home=h))
+            again = timed(lambda h=home: four_stages(0.6).run(home=h))
             begun = time.perf_counter()
-            run = four_stages(0.3).run(home=home)
+            run = four_stages(0.5).run(home=home)
             changed = time.perf_counter() - begun
             alone = next(s.seconds for s in run.stages if s.name == "polish")
             rows.append((first, again, changed, alone))
