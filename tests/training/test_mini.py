@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from diffusers import AceStepTransformer1DModel, AutoencoderOobleck
+from safetensors.torch import load_file
 from segue.training.build_mini import main
 from segue.training.mini import VARIANTS, make_mini
 from transformers import AutoTokenizer, Qwen3Model
@@ -28,8 +29,10 @@ def test_manifest_names_what_exists(folder):
 
 
 def test_parts_open_with_their_own_classes(folder):
-    turbo = AceStepTransformer1DModel.from_pretrained(folder / "turbo" / "transformer")
-    assert turbo.config.is_turbo and turbo.dtype == torch.float16
+    turbo = AceStepTransformer1DModel.from_pretrained(folder / "turbo" / "transformer", torch_dtype=torch.float16)
+    assert turbo.config.is_turbo
+    stored = load_file(folder / "turbo" / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     vae = AutoencoderOobleck.from_pretrained(folder / "shared" / "vae")
     assert vae.hop_length == 960 and vae.config.sampling_rate == 24_000
     tokenizer = AutoTokenizer.from_pretrained(folder / "shared" / "tokenizer")
