@@ -173,6 +173,7 @@ def _result(
         **plan.facts,
         "model": info.model,
         "variant": info.variant,
+        "codec": info.codec,
         "training": info.training,
         "t_start": ts[0],
         "timesteps": list(ts),

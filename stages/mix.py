@@ -19,7 +19,7 @@ from ..pipeline.context import Context, Job, Result
 from ..pipeline.errors import Problem, RunError
 from ..pipeline.scope import Scope
 from ..pipeline.spec import Name, Stage
-from ..pipeline.take import Audio, Latent
+from ..pipeline.take import Audio, Latent, Take
 
 GAIN_DB = (-120.0, 40.0)
 
@@ -93,12 +93,12 @@ class Mix(Stage):
 
     def _latents(self, job: Job, ctx: Context) -> Result:
         takes = [job.sources[key] for key in self.references()]
-        found = [latent for latent in (take.signal.known()[1] for take in takes) if latent is not None]
-        if not found:
+        codec = next((c for c in map(_codec_of, takes) if c is not None), None)
+        if codec is None:
             raise RunError(
                 f"stage '{ctx.stage}': none of {', '.join(t.id for t in takes)} has a latent to mix. Write domain: waveform."
             )
-        latents = [take.signal.latent(found[0].codec) for take in takes]
+        latents = [take.signal.latent(codec) for take in takes]
         if any(latent.t != latents[0].t for latent in latents):
             raise RunError(
                 f"stage '{ctx.stage}': latents of unequal noise levels {[latent.t for latent in latents]} can't be mixed."
@@ -121,6 +121,13 @@ class Mix(Stage):
 
     def _facts(self) -> dict[str, Any]:
         return {"gains_db": list(self.gains_db or [0.0] * len(self.sources)), "domain": self.domain}
+
+
+def _codec_of(take: Take) -> str | None:
+    """The autoencoder a take's sound went through last. Its lineage says so, whichever views happen to be there yet."""
+    latent = take.signal.known()[1]
+    made = next((step["codec"] for step in reversed(take.lineage) if "codec" in step), None)
+    return made if made is not None or latent is None else latent.codec
 
 
 def add(signals: Sequence[torch.Tensor], weights: Sequence[float], *, trim: bool, mean: bool) -> torch.Tensor:

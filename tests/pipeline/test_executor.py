@@ -299,3 +299,14 @@ def test_resume_refuses_other_weights(home, tmp_path, monkeypatch):
     monkeypatch.setattr(executor, "_weights", lambda prepared: {name: mark + "x" for name, mark in plain(prepared).items()})
     with pytest.raises(RequestError, match="weights"):
         resume(run.id, load=load, home=home)
+
+
+def test_latents_mix_whichever_views_happen_to_be_there(home):
+    def of(**gains):
+        made = {"a": Generate(steps=1), "b": Lego(source="a", track="bass", steps=1, keep_source=True), "c": Score(source="b")}
+        stages = {**made, "m": Mix(sources=("b", "c"), domain="latent", normalize="sum", **gains)}
+        return Pipeline(prompt=SECOND, seed=3, stages=stages).run(home=home)
+
+    of()
+    changed = of(gains_db=(0.0, -6.0))  # the sum's latent was encoded in the run before, and is not in sight now
+    assert changed["m"][0].signal.has_latent()
