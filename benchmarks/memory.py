@@ -3,8 +3,7 @@
     python benchmarks/memory.py [--parameters 98000000] [--seconds 60] [--steps 2] [--out FILE]
 
 Both load the same float32 checkpoint and make latents from the same noise; the figure is the process's largest resident set
-(getrusage), so the interpreter and libraries count on both sides. A third process that only imports what both import is the
-floor; `ratio_above_floor` is the stricter figure.
+(getrusage), so the interpreter and libraries count on both sides.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=98_000_000)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--child", choices=("ours", "diffusers", "floor"))
+    parser.add_argument("--child", choices=("ours", "diffusers"))
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
     if args.child:
@@ -46,7 +45,7 @@ def main() -> None:
         return
     peaks = {}
     with random_checkpoint(args.parameters) as folder:
-        for who in ("ours", "diffusers", "floor"):
+        for who in ("ours", "diffusers"):
             given = ["--folder", str(folder), "--seconds", str(args.seconds), "--steps", str(args.steps)]
             command = [sys.executable, __file__, "--child", who, *given]
             made = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -54,7 +53,6 @@ def main() -> None:
     report({
         "seconds": args.seconds, "steps": args.steps, "peak_mib": {k: round(v, 1) for k, v in peaks.items()},
         "ratio": round(peaks["ours"] / peaks["diffusers"], 4),
-        "ratio_above_floor": round((peaks["ours"] - peaks["floor"]) / (peaks["diffusers"] - peaks["floor"]), 4),
     }, args.out)
 
 
