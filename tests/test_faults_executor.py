@@ -1,5 +1,6 @@
 """Faults of existing executors, by number, at the level of whole runs (see docs/faults.md)."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from segue import Pipeline, Prompt
 from segue.pipeline.context import Numerics
-from segue.pipeline.errors import Cancelled, RequestError
+from segue.pipeline.errors import Cancelled, RequestError, SegueError
 from segue.pipeline.events import CancelToken, FileWritten, StageStarted, StepDone
 from segue.pipeline.models.acestep import AceStepModel
 from segue.pipeline.models.base import ConditionRequest
@@ -87,6 +88,21 @@ def test_fault_09_every_take_is_its_own_source_without_a_round_trip(tmp_path):
     alone = run({"a": Generate(steps=2), "b": Cover(source="a", steps=2)}, tmp_path / "x", takes=1)
     assert torch.equal(alone["b"][0].signal.latent().frames, done["b"][0].signal.latent().frames)
     assert not torch.equal(done["b"][0].signal.latent().frames, done["b"][1].signal.latent().frames)
+
+
+def test_fault_12_the_old_variant_stays_until_the_new_one_is_known_to_load(tmp_path):
+    embedded = describe_model("segue-mini").files("base").parts["transformer"].parents[1]
+    folder = shutil.copytree(embedded, tmp_path / "mini")
+    pool = Pool(describe_model(str(folder)), Numerics(), Counts())
+    model = pool.model("base")
+    weights = folder / "turbo" / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(SegueError):
+        pool.model("turbo")
+    assert pool.model("base") is model
+    denoiser = model.denoiser()
+    denoiser.switch(model.conditions([ConditionRequest(SECOND, "Fill:", 25)]))
+    assert denoiser.velocity(torch.zeros(1, 25, model.info.latent_dim), 0.5, ("cond",))[0].isfinite().all()
 
 
 def test_fault_13_audio_of_a_stage_is_written_before_the_next_begins(tmp_path):
