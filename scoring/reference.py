@@ -90,11 +90,14 @@ def si_sdr(reference: Any, estimate: Any, rate_hz: int = 48_000) -> float | None
     return float(np.mean(found)) if found else None
 
 
-def chroma(samples: Array, rate_hz: int, low_hz: float = 55.0, high_hz: float = 2000.0) -> tuple[Array, Array]:
+def chroma(
+    samples: Array, rate_hz: int, low_hz: float = 55.0, high_hz: float = 2000.0, n_fft: int = _CHROMA_FFT,
+    hop: int = _CHROMA_HOP,
+) -> tuple[Array, Array]:  # fmt: skip
     """Pitch-class power `[N, 12]` (A = 0, each bin given to the two classes it lies between) and frame energy
-    `[N]`."""
-    frames = np.flatnonzero(frame_energies(samples, _CHROMA_FFT, _CHROMA_HOP) >= 0)
-    f = np.arange(_CHROMA_FFT // 2 + 1) * (rate_hz / _CHROMA_FFT)
+    `[N]`, of whole frames of `n_fft` samples from the first sample on, every `hop`."""
+    frames = np.flatnonzero(frame_energies(samples, n_fft, hop) >= 0)
+    f = np.arange(n_fft // 2 + 1) * (rate_hz / n_fft)
     bins = np.flatnonzero((f >= low_hz) & (f <= min(high_hz, rate_hz / 2)))
     pitch = 12 * np.log2(f[bins] / 440.0)
     weight = np.zeros((bins.size, 12))
@@ -102,7 +105,7 @@ def chroma(samples: Array, rate_hz: int, low_hz: float = 55.0, high_hz: float = 
         weight[np.arange(bins.size), part.astype(int) % 12] += share
     rows = [
         np.square(np.abs(z[..., bins])).mean(axis=0) @ weight
-        for z in stft_blocks(samples, frames, _CHROMA_FFT, _CHROMA_HOP, block=64)
+        for z in stft_blocks(samples, frames, n_fft, hop, block=64)
     ]
     found = np.concatenate(rows)
     return found, found.sum(axis=1)

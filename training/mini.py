@@ -19,7 +19,7 @@ from diffusers.pipelines.ace_step.modeling_ace_step import (
 )
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
 
-from .vocabulary import END_OF_TEXT, make_tokenizer
+from .vocabulary import END_OF_TEXT, make_tokenizer, related_rows
 
 RATE_HZ = 24_000
 FRAME_RATE_HZ = 25
@@ -32,7 +32,7 @@ VAE: dict[str, Any] = {
     "encoder_hidden_size": 2 * LATENT_DIM,
     "downsampling_ratios": [6, 4, 4, 10],
     "channel_multiples": [1, 1, 2, 2],
-    "decoder_channels": 32,
+    "decoder_channels": 64,
     "decoder_input_channels": LATENT_DIM,
     "audio_channels": 2,
     "sampling_rate": RATE_HZ,
@@ -111,7 +111,7 @@ def make_vae() -> AutoencoderOobleck:
 
 
 def make_text_encoder(tokenizer: PreTrainedTokenizerFast) -> Qwen3Model:
-    """A two-layer Qwen3 whose embedding has one row for each of the tokenizer's tokens."""
+    """A two-layer Qwen3 whose embedding has one row for each of the tokenizer's tokens; numbers and keys start related."""
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
@@ -119,7 +119,12 @@ def make_text_encoder(tokenizer: PreTrainedTokenizerFast) -> Qwen3Model:
         bos_token_id=None,
         **TEXT_ENCODER,
     )
-    return Qwen3Model(config)
+    model = Qwen3Model(config)
+    rows = related_rows(tokenizer, TEXT_ENCODER["hidden_size"])
+    with torch.no_grad():
+        for token, row in rows.items():
+            model.get_input_embeddings().weight[token] = torch.from_numpy(row)
+    return model
 
 
 def make_transformer(variant: str) -> AceStepTransformer1DModel:

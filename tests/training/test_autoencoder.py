@@ -1,57 +1,130 @@
-"""The closed-form encoder: the lean view equals diffusers' class, latents are normalised, energies are heard."""
+"""The autoencoder's start and trainer: the lean view equals diffusers' class, latents are normalised, resume is exact."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from segue.training.autoencoder.closed_form import ENERGIES, build_encoder, start_decoder
-from segue.training.autoencoder.lean import LeanEncoder
-from segue.training.autoencoder.losses import lsd_db, si_sdr_db
+from segue.training.autoencoder import train
+from segue.training.autoencoder.lean import decode, encode_mean, is_silent, mark_silent_units
+from segue.training.autoencoder.losses import error_db, log_spectral_db, lsd_db, si_sdr_db
+from segue.training.autoencoder.start import fold_normalisation, latent_statistics, start_autoencoder, trained_parameters
 from segue.training.corpus import make_clip
 from segue.training.mini import make_vae
 
 
 @pytest.fixture(scope="module")
-def built():
+def clips():
+    return [train.load_clip(seed) for seed in range(6)]
+
+
+@pytest.fixture(scope="module")
+def built(clips):
     torch.manual_seed(0)
-    mixes = torch.stack([torch.from_numpy(make_clip(seed, 4.0).samples) for seed in range(6)])
+    mixes = torch.stack([train.mix_of(stems)[:, :96_000] for stems in clips])
     vae = make_vae().eval()
-    start_decoder(vae, build_encoder(vae, mixes))
-    return vae, LeanEncoder(vae), mixes
+    start_autoencoder(vae, mixes)
+    return vae, mixes
 
 
-def test_lean_encoder_equals_the_full_one(built):
-    vae, lean, mixes = built
+def test_lean_view_equals_the_class(built):
+    vae, mixes = built
     samples = mixes[:1, :, :9600]
     with torch.no_grad():
         posterior = vae.encode(samples).latent_dist
-    torch.testing.assert_close(lean(samples), posterior.mean, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(encode_mean(vae, samples), posterior.mean, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(decode(vae, posterior.mean), vae.decode(posterior.mean).sample, atol=2e-5, rtol=1e-4)
     assert 0.02 < float(posterior.std.mean()) < 0.04
 
 
 def test_latents_are_normalised_and_25_hz(built):
-    _, lean, mixes = built
-    latents = lean(mixes)
+    vae, mixes = built
+    with torch.no_grad():
+        latents = encode_mean(vae, mixes)
     assert latents.shape == (6, 64, 100)
     assert float(latents.mean((0, 2)).abs().max()) < 1e-2
     assert float((latents.std((0, 2)) - 1).abs().max()) < 2e-2
 
 
-def test_decoder_starts_as_the_inverse(built):
-    vae, lean, mixes = built
+def test_the_start_restores_waveform_and_hiss(built):
+    """Principal components already give the waveform; the carriers give the level of the corpus' hiss where it is quiet."""
+    vae, mixes = built
     with torch.no_grad():
-        restored = vae.decode(lean(mixes[:2])).sample
-    assert restored.shape == mixes[:2].shape
-    assert float(si_sdr_db(restored, mixes[:2]).mean()) > 4.0
+        restored = decode(vae, encode_mean(vae, mixes))
+        silence = decode(vae, encode_mean(vae, torch.zeros(1, 2, 48_000)))[..., 4800:-4800]
+    assert restored.shape == mixes.shape
+    assert float(si_sdr_db(restored, mixes).mean()) > 6.0
+    high = torch.stft(silence.mean(1), 1024, window=torch.hann_window(1024), return_complex=True)[0, 350:].abs()
+    assert -85 < 10 * float(torch.log10(high.pow(2).mean() / (1024 * 0.375))) < -60
 
 
 def test_energies_hear_what_the_components_cannot(built):
-    """A burst of 8 kHz noise moves the energy channels, hardly the components."""
-    _, lean, mixes = built
+    """A burst of high noise moves the energy latents, hardly the components."""
+    vae, mixes = built
     noise = np.diff(np.random.default_rng(0).standard_normal((1, 2, 9603)), n=3, axis=-1).astype(np.float32)
-    moved = (lean(mixes[:1, :, :9600] + 0.01 * torch.from_numpy(noise)) - lean(mixes[:1, :, :9600])).abs().mean((0, 2))
-    assert float(moved[-ENERGIES:-2].mean()) > 3 * float(moved[:20].mean())
+    samples = mixes[:1, :, :9600]
+    with torch.no_grad():
+        moved = (encode_mean(vae, samples + 0.01 * torch.from_numpy(noise)) - encode_mean(vae, samples)).abs().mean((0, 2))
+    assert float(moved[-10:].mean()) > 3 * float(moved[:20].mean())
+
+
+def test_normalisation_changes_nothing_but_the_latents(built):
+    vae, mixes = built
+    other = make_vae()
+    other.load_state_dict(vae.state_dict())
+    mark_silent_units(other)
+    with torch.no_grad():
+        before = decode(other, encode_mean(other, mixes[:1]))
+        fold_normalisation(other, torch.full((64,), 0.3), torch.full((64,), 1.7))
+        after = decode(other, encode_mean(other, mixes[:1]))
+    # at the edges the padding of normalised latents stands for another value
+    torch.testing.assert_close(before[..., 9600:-9600], after[..., 9600:-9600], atol=1e-5, rtol=1e-4)
+    mean, std = latent_statistics(other, mixes)
+    assert float((mean - (0 - 0.3) / 1.7).abs().max()) < 0.02 and float((std - 1 / 1.7).abs().max()) < 0.02
+
+
+def test_silent_units_are_never_trained(built):
+    vae, _ = built
+    trained = {id(p) for p in trained_parameters(vae)}
+    units = [m for m in vae.modules() if type(m).__name__ == "OobleckResidualUnit"]
+    silent = [unit for unit in units if is_silent(unit)]
+    assert len(silent) == 9 and len(units) == 24
+    assert not any(id(p) in trained for unit in silent for p in unit.parameters())
+    assert all(id(p) in trained for unit in units if not is_silent(unit) for p in unit.parameters())
+
+
+def trainer(clips, folder, *options):
+    torch.manual_seed(0)
+    vae = make_vae()
+    mixes = torch.stack([train.mix_of(stems) for stems in clips])
+    start_autoencoder(vae, mixes)
+    args = train.parse(["--out", str(folder), "--batch", "1", "--frames", "12", "--clips", "6", *options])
+    return train.Trainer(vae, list(clips), clips[:1], args), mixes
+
+
+def test_resume_equals_uninterrupted(clips, tmp_path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    whole, _ = trainer(clips, tmp_path / "a", "--steps", "4")
+    expected = [whole.train_step() for _ in range(4)]
+    first, mixes = trainer(clips, tmp_path / "b", "--steps", "4")
+    early = [first.train_step() for _ in range(2)]
+    first.checkpoint(mixes)
+    second, _ = trainer(clips, tmp_path / "b", "--steps", "4", "--resume")
+    late = [second.train_step() for _ in range(2)]
+    assert np.array(early + late) == pytest.approx(np.array(expected), rel=1e-4)
+    for a, b in zip(whole.average.shadow, second.average.shadow, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
+
+
+def test_written_weights_are_normalised(clips, tmp_path):
+    made, mixes = trainer(clips, tmp_path, "--steps", "2")
+    made.train_step()
+    made.checkpoint(mixes)
+    vae = make_vae()
+    vae.load_state_dict(torch.load(tmp_path / "vae.pt", weights_only=True))
+    mark_silent_units(vae)
+    mean, std = latent_statistics(vae, mixes)
+    assert float(mean.abs().max()) < 1e-3 and float((std - 1).abs().max()) < 1e-3
 
 
 def test_distances_against_closed_forms():
@@ -59,6 +132,21 @@ def test_distances_against_closed_forms():
     noise = torch.randn(1, 2, 24_000, generator=torch.Generator().manual_seed(0))
     assert float(lsd_db(tone, tone)) == pytest.approx(0.0, abs=1e-4)
     assert float(lsd_db(0.1 * noise, noise)) == pytest.approx(20.0, abs=1e-2)
+    assert float(log_spectral_db(0.1 * noise, noise)) == pytest.approx(20.0, abs=0.1)
     assert float(si_sdr_db(3 * tone, tone)) > 80
     scaled = tone + noise * (tone.norm() / noise.norm()) * 0.1
     assert float(si_sdr_db(scaled, tone)) == pytest.approx(20.0, abs=0.2)
+    assert float(error_db(scaled, tone)) == pytest.approx(10 * np.log10(0.01 + 2e-3), abs=0.05)
+    assert float(error_db(torch.zeros_like(tone), tone)) == pytest.approx(0.0, abs=0.05)
+
+
+def test_two_noises_are_eight_decibels_apart():
+    """The distance of two independent noises of one spectrum: the log of a ratio of exponentials has deviation π/√3 nepers."""
+    a, b = torch.randn(2, 1, 2, 96_000, generator=torch.Generator().manual_seed(1)).unbind(0)
+    assert float(lsd_db(a, b)) == pytest.approx(10 * np.pi / 3**0.5 / np.log(10), rel=0.03)
+
+
+def test_int16_clips_keep_the_mix():
+    clip = make_clip(3, 1.0)
+    stems = {name: (stem.clip(-1, 1) * 32767).astype(np.int16) for name, stem in clip.stems.items()}
+    np.testing.assert_allclose(train.mix_of(stems).numpy(), clip.samples, atol=3e-4)

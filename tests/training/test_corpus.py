@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from segue.training.corpus import make_clip, make_corpus
+from segue.pipeline.errors import RequestError
+from segue.training.corpus import fluid, make_clip, make_corpus
 from segue.training.corpus.composer import compose
 from segue.training.corpus.theory import SCALES, Key, make_progression
 from segue.training.vocabulary import TRACKS
@@ -45,7 +48,7 @@ def test_any_rate(rate_hz):
 
 
 def test_facts_are_in_range():
-    songs = [compose(seed) for seed in range(200)]
+    songs = [compose(seed) for seed in range(400)]
     assert all(60 <= song.bpm <= 180 and song.beats in (3, 4) for song in songs)
     assert {song.beats for song in songs} == {3, 4}
     assert len({song.key.keyscale for song in songs}) == 24
@@ -77,6 +80,40 @@ def test_onsets_lie_on_the_beat_grid():
     grid = song.beat_s / 4
     offsets = [hit.start_s / grid - round(hit.start_s / grid) for hit in song.hits["drums"]]
     assert np.max(np.abs(offsets)) < 1e-6
+
+
+def test_harmony_changes_within_long_bars():
+    """Whatever the tempo, no chord of a 4/4 song lasts longer than two seconds, and the first is the tonic."""
+    for seed in range(80):
+        song = compose(seed)
+        assert song.chord(0).root == song.key.tonic
+        if song.beats == 4:
+            assert song.chord_beats * song.beat_s <= 2.0 + 1e-9
+        assert song.chord(0, song.beats) is song.chord(1)
+
+
+def test_second_renderer_says_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEGUE_SOUNDFONT", str(tmp_path / "none.sf2"))
+    with pytest.raises(RequestError, match=r"none\.sf2"):
+        fluid.find_soundfont()
+    monkeypatch.setitem(sys.modules, "fluidsynth", None)
+    with pytest.raises(RequestError, match="segue-audio\\[fluidsynth\\]"):
+        fluid.SoundFont()
+    with pytest.raises(ValueError, match="synth, fluidsynth"):
+        make_clip(0, 1.0, renderer="tape")
+
+
+def test_second_renderer_plays_the_same_song():
+    """Where FluidSynth and a sound font are installed: same stems by name, same seed same samples, tracks that sound."""
+    pytest.importorskip("fluidsynth")
+    if not any(Path(place).is_file() for place in fluid.SOUNDFONTS):
+        pytest.skip("no sound font is installed")
+    ours, theirs, again = (make_clip(3, 3.0, renderer=r) for r in ("synth", "fluidsynth", "fluidsynth"))
+    assert list(theirs.stems) == list(ours.stems) and theirs.facts() == ours.facts()
+    for track, samples in theirs.stems.items():
+        np.testing.assert_array_equal(samples, again.stems[track])
+        assert np.sqrt(np.mean(samples**2)) > 1e-3
+    assert not np.array_equal(ours.samples, theirs.samples)
 
 
 def test_corpus_on_disk(tmp_path):

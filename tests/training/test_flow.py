@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AceStepPipeline
-from segue.training.autoencoder.closed_form import build_encoder, start_decoder
-from segue.training.autoencoder.lean import LeanEncoder
+from segue.pipeline.diffusion.guidance import make_guidance
+from segue.training.autoencoder.start import start_autoencoder
 from segue.training.corpus import make_clip
+from segue.training.flow import cache
 from segue.training.flow.cache import encode_clip
 from segue.training.flow.distill import distil_loss, turbo_times
 from segue.training.flow.network import FlowNetwork
@@ -23,10 +24,30 @@ from segue.training.mini import make_mini, set_silence_latent
 def items():
     clips = [make_clip(seed, 4.0) for seed in range(6)]
     mini = make_mini()
-    start_decoder(mini.vae, build_encoder(mini.vae, torch.stack([torch.from_numpy(c.samples) for c in clips])))
-    encoder = LeanEncoder(mini.vae)
-    made = [encode_clip(clip, encoder, full=True) for clip in clips]
+    start_autoencoder(mini.vae, torch.stack([torch.from_numpy(clip.samples) for clip in clips]))
+    made = [encode_clip(clip, mini.vae, full=True) for clip in clips]
     return [made[index % 6] for index in range(JUDGED_CLIPS + 6)]
+
+
+def test_skeleton_is_what_sounds(items):
+    """A clip's skeleton: the strongest class of each frame is 1, and the bass of the song is among the strong ones."""
+    skeleton, facts = items[0]["skeleton"].float(), items[0]["facts"]
+    assert skeleton.shape == (100, 16)
+    assert torch.allclose(skeleton[:, :12].amax(1), torch.ones(100), atol=1e-2)
+    tone = 0.3 * np.sin(2 * np.pi * 440.0 * np.arange(48_000) / 24_000)[None].repeat(2, 0).astype(np.float32)
+    heard = cache.skeleton(tone, 24_000, 50)
+    assert (heard[3:47, :12].argmax(1) == 0).all()  # A
+    assert heard[3:47, 13].mean() > heard[3:47, [12, 14, 15]].mean() + 1  # 440 Hz lies in the second band
+    assert facts["keyscale"].split()[1] in ("major", "minor")
+
+
+def test_batches_hold_clips_that_are_long_enough(items):
+    short = {**items[0], "mix": items[0]["mix"][:60], "stems": {}}
+    short.pop("rest", None)
+    mixed = [short, *items]
+    batch = draw_batch(mixed, 8, torch.zeros(64), np.random.default_rng(0), weights={"text2music": 1.0}, lengths=(100,))
+    assert batch.target.shape[1] in (60, 100)
+    assert batch.references.shape == (8, 750, 64)
 
 
 def new_network():
@@ -38,7 +59,7 @@ def new_network():
 @pytest.mark.parametrize("task", TASKS)
 def test_layout_of_each_task(items, task):
     silence = torch.full((64,), 0.25)
-    batch = draw_batch(items, 6, silence, np.random.default_rng(0), weights={task: 1.0}, frames=80)
+    batch = draw_batch(items, 6, silence, np.random.default_rng(0), weights={task: 1.0}, lengths=(80,))
     assert batch.target.shape == batch.source.shape == (6, 80, 64) and batch.mask.shape == (6, 80)
     assert set(batch.tasks) == {task}
     if task == "text2music":
@@ -66,7 +87,7 @@ def test_conditions_equal_the_pipelines(items):
     mini = make_mini()
     set_silence_latent(mini)
     network = FlowNetwork(mini).eval()
-    batch = draw_batch(items, 2, network.silence, np.random.default_rng(1), weights={"text2music": 1.0}, frames=80)
+    batch = draw_batch(items, 2, network.silence, np.random.default_rng(1), weights={"text2music": 1.0}, lengths=(80,))
     batch.referenced[:] = False
     facts = {"duration_s": 8.0, "bpm": 120, "keyscale": "C major", "timesignature": "4"}
     captions = ["slow jazz with piano", "fast rock music with drums, bass and electric guitar"]
@@ -126,13 +147,27 @@ def test_turbo_times_are_the_shifted_table():
     torch.testing.assert_close(turbo_times(), torch.tensor(expected), atol=1e-6, rtol=0)
 
 
-def test_distillation_has_gradient_for_the_student_only(items):
+@pytest.mark.parametrize("own_way", [False, True])
+def test_distillation_has_gradient_for_the_student_only(items, own_way):
     teacher = new_network().eval().requires_grad_(False)
     student = new_network()
-    batch = draw_batch(items, 2, teacher.silence, np.random.default_rng(2), weights={"text2music": 1.0}, frames=80)
-    loss = distil_loss(teacher, student, batch, 3.0, 1, (0,))
+    batch = draw_batch(items, 2, teacher.silence, np.random.default_rng(2), weights={"text2music": 1.0}, lengths=(80,))
+    loss = distil_loss(teacher, student, batch, make_guidance("apg", scale=3.0), 2, (1,), own_way=own_way)
     loss.backward()
     assert torch.isfinite(loss) and student.transformer.proj_out_conv.weight.grad is not None
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_a_student_like_its_teacher_has_nothing_to_learn(items):
+    """One unguided substep is the teacher's own velocity: the loss of an equal student is zero, of another it is not."""
+    teacher = new_network().eval().requires_grad_(False)
+    batch = draw_batch(items, 2, teacher.silence, np.random.default_rng(2), weights={"cover": 1.0}, lengths=(80,))
+    unguided = make_guidance("none", scale=1.0)
+    assert float(distil_loss(teacher, teacher, batch, unguided, 1, (1,))) < 1e-10
+    other = new_network()
+    with torch.no_grad():
+        other.transformer.proj_out_conv.weight.mul_(1.1)
+    assert float(distil_loss(teacher, other, batch, unguided, 1, (1,))) > 1e-4
 
 
 @pytest.mark.slow
@@ -140,7 +175,7 @@ def test_a_minute_of_training_lowers_the_loss(items, tmp_path):
     trainer, _ = run(items, tmp_path, 0, total=60)
 
     def held() -> float:
-        batch = draw_batch(items, 8, trainer.network.silence, np.random.default_rng(3), frames=80)
+        batch = draw_batch(items, 8, trainer.network.silence, np.random.default_rng(3), lengths=(80,))
         with torch.no_grad():
             return float(flow_loss(trainer.network, batch, (9,), dropout=0.0).mean())
 

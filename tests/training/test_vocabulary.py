@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from segue.training.corpus import captions
 from segue.training.corpus.composer import compose
 from segue.training.corpus.theory import MAJOR_NAMES, MINOR_NAMES
-from segue.training.vocabulary import END_OF_TEXT, make_tokenizer
+from segue.training.vocabulary import END_OF_TEXT, make_tokenizer, related_rows
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +33,25 @@ def test_any_text_survives(tokenizer, text):
 
 def test_words_of_the_corpus_are_in_the_vocabulary(tokenizer):
     """A caption costs about a token a word: no word of the composer's is spelt in bytes."""
-    import numpy as np
-
     for seed in range(120):
         song = compose(seed)
         caption = captions.make_caption(song, np.random.default_rng(seed))
         pieces = len(re.findall(r"\w+|[^\w\s]", caption))
         assert len(tokenizer(caption).input_ids) <= pieces + 3, caption
+
+
+def test_related_values_start_as_neighbours(tokenizer):
+    """Neighbouring tempos and related keys are alike at the start, distant ones are not; both spellings are one key."""
+    rows = related_rows(tokenizer, 192)
+
+    def likeness(a: str, b: str) -> float:
+        x, y = (rows[tokenizer(text).input_ids[0]] for text in (a, b))
+        return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+
+    assert likeness(" 100", " 101") > 0.8 > likeness(" 100", " 104") > likeness(" 100", " 140")
+    assert likeness(" C major", " G major") > likeness(" C major", " F# major")
+    assert likeness(" C# major", " Db major") == pytest.approx(1.0)
+    assert all(0.01 < row.std() < 0.04 for row in rows.values())
 
 
 def test_padding_is_on_the_right(tokenizer):

@@ -1,9 +1,8 @@
-"""The encoder without what it does not use: same result as ``AutoencoderOobleck.encode``, a hundred times faster.
+"""The autoencoder without what it does not use: same result as ``AutoencoderOobleck``, several times faster.
 
-The miniature's encoder is built in closed form (``closed_form``): residual units at gain zero (the identity), most
-channels empty. Run in full, nine tenths of the time goes into residual units of 128 channels at 24 kHz that add
-nothing; this view holds the used channels of the four strided convolutions only. The shipped weights stay an ordinary
-``AutoencoderOobleck``, and a test holds both equal.
+The miniature's residual units at the highest rates stand at gain zero (the identity), and its encoder's first
+convolution hands the samples through on two of 128 channels. These functions leave both out; the shipped weights stay
+an ordinary ``AutoencoderOobleck``, and a test holds both equal. Gradients flow; weights are read at every call.
 """
 
 from __future__ import annotations
@@ -17,38 +16,49 @@ from torch.nn import functional as F
 IDENTITY_ALPHA = -12.0
 
 
-class LeanEncoder(nn.Module):
-    """``[B, 2, T]`` samples to ``[B, 64, T / 960]`` latent means; a snapshot of ``vae``'s weights, without gradient."""
+def encode_mean(vae: AutoencoderOobleck, samples: torch.Tensor) -> torch.Tensor:
+    """``[B, 2, T]`` samples to ``[B, D, T / hop]`` latent means; needs an encoder that begins as ``start`` makes it."""
+    hidden = encode_hidden(vae, samples)
+    return vae.encoder.conv2(vae.encoder.snake1(hidden))[:, : vae.config.decoder_input_channels]
 
-    def __init__(self, vae: AutoencoderOobleck) -> None:
-        super().__init__()
-        encoder = vae.encoder
-        self.strides = list(vae.config.downsampling_ratios)
-        used = list(range(vae.config.audio_channels))
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for block in encoder.block:
-            weight = weight_of(block.conv1)
-            rows = [int(row) for row in torch.nonzero(weight.abs().amax((1, 2)) > 0).flatten()]
-            self.weights.append(nn.Parameter(weight[rows][:, used].clone(), requires_grad=False))
-            self.biases.append(nn.Parameter(block.conv1.bias[rows].detach().clone(), requires_grad=False))
-            used = rows
-            if block is encoder.block[0]:
-                snake = encoder.block[1].snake1
-                self.alpha = nn.Parameter(snake.alpha[:, rows].exp().detach(), requires_grad=False)
-                self.beta = nn.Parameter(snake.beta[:, rows].exp().detach(), requires_grad=False)
-        dim = vae.config.decoder_input_channels
-        last = weight_of(encoder.conv2)[:dim, used]
-        self.last = nn.Parameter(last.clone(), requires_grad=False)
-        self.last_bias = nn.Parameter(encoder.conv2.bias[:dim].detach().clone(), requires_grad=False)
 
-    @torch.no_grad()
-    def forward(self, samples: torch.Tensor) -> torch.Tensor:
-        hidden = samples
-        for index, (weight, bias, stride) in enumerate(zip(self.weights, self.biases, self.strides, strict=True)):
-            hidden = F.conv1d(hidden, weight, bias, stride=stride, padding=stride // 2)
-            if index == 0:
-                hidden = hidden + (self.alpha * hidden).sin().square() / (self.beta + 1e-9)
-        return F.conv1d(hidden, self.last, self.last_bias, padding=1)
+def encode_hidden(vae: AutoencoderOobleck, samples: torch.Tensor) -> torch.Tensor:
+    """The same up to the last strided convolution, ``[B, C, T / hop]``."""
+    first = vae.encoder.block[0].conv1
+    weight = torch._weight_norm(first.weight_v, first.weight_g, 0)[:, : vae.config.audio_channels]
+    hidden = F.conv1d(samples, weight, first.bias, stride=first.stride, padding=first.padding)
+    for block in vae.encoder.block[1:]:
+        hidden = block.conv1(block.snake1(_units(block, hidden)))
+    return hidden
+
+
+def decode(vae: AutoencoderOobleck, latents: torch.Tensor) -> torch.Tensor:
+    """``[B, D, N]`` latents to ``[B, 2, N · hop]`` samples."""
+    decoder = vae.decoder
+    hidden = decoder.conv1(latents)
+    for block in decoder.block:
+        hidden = _units(block, block.conv_t1(block.snake1(hidden)))
+    return decoder.conv2(decoder.snake1(hidden))
+
+
+def _units(block: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    for unit in (block.res_unit1, block.res_unit2, block.res_unit3):
+        if not is_silent(unit):
+            hidden = unit(hidden)
+    return hidden
+
+
+def is_silent(unit: nn.Module) -> bool:
+    """Whether a residual unit is marked as one that adds nothing (``silence_unit``)."""
+    return bool(getattr(unit, "silent", False))
+
+
+def mark_silent_units(vae: AutoencoderOobleck) -> None:
+    """Mark the residual units whose gain is zero, after loading weights."""
+    for module in vae.modules():
+        if type(module).__name__ == "OobleckResidualUnit":
+            idle = not bool(module.conv2.weight_g.any()) and not bool(module.conv2.bias.any())
+            module.silent = idle
 
 
 @torch.no_grad()
@@ -59,9 +69,9 @@ def weight_of(conv: nn.Module) -> torch.Tensor:
 
 @torch.no_grad()
 def set_normed(conv: nn.Module, weight: torch.Tensor) -> None:
-    """Write ``weight`` into a weight-normalised convolution (direction ``weight_v``, length ``weight_g``)."""
+    """Write ``weight`` into a weight-normalised convolution: ``weight_v`` of length 1, so that all rows learn alike."""
     norm = weight.flatten(1).norm(dim=1).view(conv.weight_g.shape)
-    conv.weight_v.copy_(torch.where(norm > 0, weight, torch.full_like(weight, 1e-2)))
+    conv.weight_v.copy_(torch.where(norm > 0, weight / norm.clamp_min(1e-12), weight[0].numel() ** -0.5))
     conv.weight_g.copy_(norm)
 
 
@@ -70,3 +80,4 @@ def silence_unit(unit: nn.Module) -> None:
     """Make a residual unit the identity: output gain and bias zero."""
     unit.conv2.weight_g.zero_()
     unit.conv2.bias.zero_()
+    unit.silent = True

@@ -1,16 +1,17 @@
-"""What the autoencoder is trained and judged by. Samples are ``[B, 2, T]``."""
+"""What the autoencoder is trained and judged by. Samples are ``[B, 2, T]``, distances are in dB."""
 
 from __future__ import annotations
 
 import torch
 
-SIZES = (256, 512, 1024, 2048)
+# Window sizes of the spectral loss and their shares; the largest is the one that the log-spectral distance is judged at.
+SIZES = {2048: 0.4, 1024: 0.2, 512: 0.2, 256: 0.2}
 
 
-def relative_l2(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Error energy over target energy, a clip at a time (10·log10 of it is about −SI-SDR)."""
+def error_db(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Error over target energy in dB, mean over clips (about −SI-SDR); floored at −27 dB."""
     error = (estimate - target).pow(2).flatten(1).mean(1)
-    return (error / (target.pow(2).flatten(1).mean(1) + 1e-5)).mean()
+    return 10 * torch.log10(error / (target.pow(2).flatten(1).mean(1) + 1e-6) + 2e-3).mean()
 
 
 def spectra(samples: torch.Tensor, size: int) -> torch.Tensor:
@@ -20,18 +21,17 @@ def spectra(samples: torch.Tensor, size: int) -> torch.Tensor:
     return torch.view_as_real(torch.stft(flat, size, size // 4, window=window, return_complex=True)).pow(2).sum(-1)
 
 
-def multi_resolution(estimate: torch.Tensor, target: torch.Tensor, tilt: float = 0.0) -> torch.Tensor:
-    """Log-power L1 plus spectral convergence over four window sizes; ``tilt`` > 0 weighs high frequencies more."""
+def log_spectral_db(estimate: torch.Tensor, target: torch.Tensor, floor: float | torch.Tensor = 1e-9) -> torch.Tensor:
+    """Log-spectral distance in dB at four window sizes, weighted as ``SIZES``.
+
+    ``floor`` is a power per sample that is added before the logarithm: the gradient of a bin goes as 1 / amplitude, so
+    without it the quietest bins drown what all others have to teach. The corpus' hiss has 6e-8.
+    """
     total = estimate.new_zeros(())
-    for size in SIZES:
-        a, b = spectra(estimate, size), spectra(target, size)
-        floor = 1e-8 * size
-        weight = 1.0 + tilt * torch.linspace(0, 1, a.shape[1], device=a.device)[:, None]
-        log_distance = ((a + floor).log() - (b + floor).log()).abs() * weight / (1.0 + tilt / 2)
-        magnitude = (a + 1e-9).sqrt() - (b + 1e-9).sqrt()
-        convergence = (magnitude.pow(2).sum((1, 2)) / (b.sum((1, 2)) + 1e-3)).sqrt()
-        total = total + 0.25 * log_distance.mean() + convergence.mean()
-    return total / len(SIZES)
+    for size, share in SIZES.items():
+        difference = torch.log10(spectra(estimate, size) + floor * size) - torch.log10(spectra(target, size) + floor * size)
+        total = total + share * 10 * (difference.pow(2).mean(1) + 1e-3).sqrt().mean()
+    return total
 
 
 def mid_side(samples: torch.Tensor) -> torch.Tensor:
@@ -49,7 +49,7 @@ def si_sdr_db(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def lsd_db(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Log-spectral distance ×10 (dB): n_fft 2048, hop 512, eps 1e-12, of the channels' mean; ``[B]``."""
+    """Log-spectral distance ×10 (dB): n_fft 2048, hop 512, eps 1e-12, mean over channels and frames; ``[B]``."""
     values = []
     for a, b in zip(estimate, target, strict=True):
         log_a, log_b = (torch.log10(spectra(x, 2048) + 1e-12) for x in (a, b))

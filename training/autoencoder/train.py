@@ -1,9 +1,11 @@
-"""Train the autoencoder: ``python -m segue.training.autoencoder.train --out DIR --minutes 15``.
+"""Train the autoencoder: ``python -m segue.training.autoencoder.train --out DIR --minutes 90``.
 
-The encoder is computed in closed form (``closed_form``) and never changes afterwards, so latents can be cached and
-transformers trained while the decoder is still learning. Reads no files but its own checkpoint: the corpus is composed
-in memory from ``--first-seed`` on. Writes ``vae.pt`` (the state of the full ``AutoencoderOobleck``), ``vae_last.pt``
-(to resume) and ``autoencoder.csv``. The learning rate follows the share of the wall-clock budget that is spent.
+Starts from a hierarchical PCA (``start``), then both sides learn together: waveform error and log-spectral distance,
+both in dB, on crops of mixes, part mixes and stems, with a little noise on the latents. Reads no files but its own
+checkpoint: the corpus is composed in memory from ``--first-seed`` on, and renewed by one clip a step. Writes ``vae.pt``
+(averaged weights, latents normalised), ``vae_last.pt`` (to resume) and ``autoencoder.csv``. Learning rate and noise
+follow the share of the wall-clock budget that is spent; ``--steps`` makes that a number of steps, and a resumed run
+then equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,26 +20,34 @@ import numpy as np
 import torch
 from diffusers import AutoencoderOobleck
 
+from ..average import Average
 from ..corpus import make_clip
 from ..mini import HOP, make_vae
-from .closed_form import build_encoder, start_decoder
-from .lean import LeanEncoder
-from .losses import lsd_db, mid_side, multi_resolution, relative_l2, si_sdr_db
+from .lean import decode, encode_mean, mark_silent_units
+from .losses import error_db, log_spectral_db, lsd_db, mid_side, si_sdr_db
+from .start import fold_normalisation, latent_statistics, start_autoencoder, trained_parameters
 
 JUDGED_FIRST_SEED = 20_000_000
+NORMALISING = 0.05
+# Powers of ten of the spectral loss' floor: from the first to the second over this share of the budget.
+FLOORS, FLOOR_SHARE = (-6.0, -9.0), 0.7
 
 
-def load_clip(seed: int) -> np.ndarray:
-    """The stems of one clip as ``[K, 2, T]`` int16 (a quarter of float64's memory, inaudible)."""
-    stems = np.stack(list(make_clip(seed).stems.values()))
-    return (stems.clip(-1, 1) * 32767).astype(np.int16)
+def load_clip(seed: int) -> dict[str, np.ndarray]:
+    """The stems of one clip by track, each ``[2, T]`` int16 (a quarter of float64's memory, inaudible)."""
+    return {name: (stem.clip(-1, 1) * 32767).astype(np.int16) for name, stem in make_clip(seed).stems.items()}
 
 
-def draw_batch(clips: list[np.ndarray], size: int, samples: int, rng: np.random.Generator) -> torch.Tensor:
-    """Random crops: 60 % mixes, 25 % single stems, 15 % partial mixes, gains ±6 dB, sides swapped half the time."""
+def mix_of(stems: dict[str, np.ndarray]) -> torch.Tensor:
+    """The mix ``[2, T]`` float32."""
+    return torch.from_numpy(np.sum(list(stems.values()), axis=0, dtype=np.float32) / 32767)
+
+
+def draw_batch(clips: list[dict[str, np.ndarray]], size: int, samples: int, rng: np.random.Generator) -> torch.Tensor:
+    """Random crops: 60 % mixes, 25 % single stems, 15 % partial mixes, gains −6 … 4 dB, sides swapped half the time."""
     batch = np.empty((size, 2, samples), np.float32)
     for row in batch:
-        stems = clips[int(rng.integers(len(clips)))]
+        stems = np.stack(list(clips[int(rng.integers(len(clips)))].values()))
         start = int(rng.integers((stems.shape[-1] - samples) // 4)) * 4
         kind = rng.random()
         chosen = np.ones(len(stems), bool)
@@ -55,95 +65,150 @@ def draw_batch(clips: list[np.ndarray], size: int, samples: int, rng: np.random.
 
 
 @torch.no_grad()
-def judge(vae: AutoencoderOobleck, lean: LeanEncoder, clips: list[np.ndarray]) -> dict[str, float]:
-    """Mean SI-SDR and LSD of mixes (mean latent, no sampling), and LSD of the first stem that is drums, in dB."""
-    def through(samples: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        audio = torch.from_numpy(samples.astype(np.float32) / 32767)[None, :, : samples.shape[-1] // HOP * HOP]
-        return vae.decode(lean(audio)).sample, audio
+def judge(vae: AutoencoderOobleck, clips: list[dict[str, np.ndarray]]) -> dict[str, float]:
+    """Mean SI-SDR and LSD of mixes (mean latent, no sampling), and LSD of drum stems, in dB."""
+    def through(audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        audio = audio[None, :, : audio.shape[-1] // HOP * HOP]
+        return decode(vae, encode_mean(vae, audio)), audio
 
-    pairs = [through(stems.astype(np.int32).sum(0)) for stems in clips]
-    firsts = [through(stems[0].astype(np.int32)) for stems in clips]
+    mixes = [through(mix_of(stems)) for stems in clips]
+    drums = [through(torch.from_numpy(stems["drums"] / np.float32(32767))) for stems in clips if "drums" in stems]
     return {
-        "si_sdr_db": round(float(np.mean([si_sdr_db(*pair) for pair in pairs])), 2),
-        "lsd_db": round(float(np.mean([lsd_db(*pair) for pair in pairs])), 2),
-        "first_stem_lsd_db": round(float(np.mean([lsd_db(*pair) for pair in firsts])), 2),
+        "si_sdr_db": round(float(np.mean([si_sdr_db(*pair) for pair in mixes])), 2),
+        "lsd_db": round(float(np.mean([lsd_db(*pair) for pair in mixes])), 2),
+        "drums_lsd_db": round(float(np.mean([lsd_db(*pair) for pair in drums])), 2),
     }
 
 
-def main(argv: list[str] | None = None) -> int:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="segue.training.autoencoder.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--clips", type=int, default=360)
+    parser.add_argument("--minutes", type=float, default=90.0)
+    parser.add_argument("--steps", type=int, help="budget in steps instead of minutes")
+    parser.add_argument("--clips", type=int, default=600, help="clips held in memory at a time")
     parser.add_argument("--first-seed", type=int, default=10_000_000)
-    parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--frames", type=int, default=16, help="crop length in latent frames of 40 ms")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=24, help="crop length in latent frames of 40 ms")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--noise", type=float, default=0.07, help="largest deviation of the noise on the latents")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--judge-every", type=float, default=300.0, metavar="SECONDS")
-    parser.add_argument("--encoder-only", action="store_true", help="write the closed-form encoder and stop")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the loss: a third faster, needs a C++ compiler")
     parser.add_argument("--resume", action="store_true")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-
     clips = [load_clip(seed) for seed in range(args.first_seed, args.first_seed + args.clips)]
-    judged = [load_clip(seed) for seed in range(JUDGED_FIRST_SEED, JUDGED_FIRST_SEED + 4)]
-    mixes = torch.stack([torch.from_numpy(stems.astype(np.float32).sum(0) / 32767) for stems in clips[:64]])
+    judged = [load_clip(seed) for seed in range(JUDGED_FIRST_SEED, JUDGED_FIRST_SEED + 8)]
+    mixes = torch.stack([mix_of(stems) for stems in clips[:150]])
     torch.manual_seed(0)
     vae = make_vae()
-    if not (args.resume and (args.out / "vae_last.pt").exists()):
-        start_decoder(vae, build_encoder(vae, mixes))
-        torch.save(vae.state_dict(), args.out / "vae.pt")
-    if not args.encoder_only:
-        train(vae, clips, judged, args)
+    start_autoencoder(vae, mixes)
+    Trainer(vae, clips, judged, args).run(mixes[:64])
     return 0
 
 
-def train(vae: AutoencoderOobleck, clips: list[np.ndarray], judged: list[np.ndarray], args: argparse.Namespace) -> None:
-    """The decoder's loop: wall-clock budget, cosine learning rate, checkpoints; the encoder stays as it is."""
-    lean = LeanEncoder(vae)
-    parameters = list(vae.decoder.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.8, 0.99), weight_decay=0.0)
-    step, spent, last_path = 0, 0.0, args.out / "vae_last.pt"
-    if args.resume and last_path.exists():
-        state = torch.load(last_path, weights_only=True)
-        vae.load_state_dict(state["vae"])
-        lean = LeanEncoder(vae)
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent_s"]
-    print("start", judge(vae, lean, judged), flush=True)
-    budget_s, start, marked = 60 * args.minutes, time.monotonic() - spent, spent
-    log = csv.writer((args.out / "autoencoder.csv").open("a", encoding="utf-8", buffering=1))
+class Trainer:
+    """State of one run: autoencoder, optimizer, average, position."""
 
-    def checkpoint() -> None:
-        torch.save(vae.state_dict(), args.out / "vae.pt")
-        state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent_s": spent}
-        torch.save(state, last_path)
+    def __init__(self, vae: AutoencoderOobleck, clips: list[dict[str, np.ndarray]],
+                 judged: list[dict[str, np.ndarray]], args: argparse.Namespace) -> None:  # fmt: skip
+        self.vae, self.clips, self.judged, self.args = vae, clips, judged, args
+        self.parameters = trained_parameters(vae)
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=args.rate, betas=(0.8, 0.99), weight_decay=0.0)
+        self.average = Average(self.parameters, 0.998)
+        self.step, self.spent_s = 0, 0.0
+        self.loss = torch.compile(autoencoder_loss) if args.compile else autoencoder_loss
+        if args.resume and self.last_path.exists():
+            self._restore(torch.load(self.last_path, weights_only=True))
 
-    while (spent := time.monotonic() - start) < budget_s:
-        share = spent / budget_s
-        for group in optimizer.param_groups:
-            group["lr"] = args.rate * min(1.0, (step + 1) / 30) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share)))
-        target = draw_batch(clips, args.batch, args.frames * HOP, np.random.default_rng([step, 7]))
-        latents = lean(target)
-        estimate = vae.decoder(latents + 0.1 * torch.rand(()) * torch.randn_like(latents))
-        view = mid_side if step % 2 else (lambda samples: samples)
-        spectral = multi_resolution(view(estimate), view(target), tilt=1.0)
-        waveform = relative_l2(estimate, target) + (estimate - target).abs().mean() / target.abs().mean()
-        loss = waveform + (0.3 + 0.3 * share) * spectral
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 3.0)
-        optimizer.step()
-        step += 1
-        log.writerow([step, round(spent, 1), float(loss), float(waveform), float(spectral)])
-        if spent - marked > args.judge_every:
-            marked = spent
-            print(step, round(spent), f"loss {float(loss):.3f}", judge(vae, lean, judged), flush=True)
-            checkpoint()
-    checkpoint()
-    print("end", step, judge(vae, lean, judged), flush=True)
+    @property
+    def last_path(self) -> Path:
+        return self.args.out / "vae_last.pt"
+
+    def share(self) -> float:
+        """How much of the budget is spent, 0 … 1."""
+        return self.step / self.args.steps if self.args.steps else self.spent_s / (60 * self.args.minutes)
+
+    def run(self, mixes: torch.Tensor) -> None:
+        """Train until the budget is spent; ``mixes`` are what the latents are normalised over in the end."""
+        print("start", judge(self.vae, self.judged), flush=True)
+        began, marked = time.monotonic() - self.spent_s, self.spent_s
+        log = csv.writer((self.args.out / "autoencoder.csv").open("a", encoding="utf-8", buffering=1))
+        while self.share() < 1.0:
+            waveform, spectral = self.train_step()
+            self.spent_s = time.monotonic() - began
+            log.writerow([self.step, round(self.spent_s, 1), round(waveform, 4), round(spectral, 4)])
+            if self.spent_s - marked > self.args.judge_every:
+                marked = self.spent_s
+                self.checkpoint(mixes)
+        self.checkpoint(mixes)
+
+    def train_step(self) -> tuple[float, float]:
+        """One optimizer step; everything random follows from the step's number. Returns both distances in dB."""
+        args, share = self.args, self.share()
+        for group in self.optimizer.param_groups:
+            group["lr"] = args.rate * min(1.0, (self.step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        rng = np.random.default_rng([self.step, 7])
+        self.clips[self.step % len(self.clips)] = load_clip(args.first_seed + args.clips + self.step)
+        target = draw_batch(self.clips, args.batch, args.frames * HOP, rng)
+        generator = torch.Generator().manual_seed(self.step)
+        shape = (args.batch, self.vae.config.decoder_input_channels, args.frames)
+        noise = args.noise * torch.rand((args.batch, 1, 1), generator=generator) * torch.randn(shape, generator=generator)
+        floor = 10 ** (FLOORS[0] + (FLOORS[1] - FLOORS[0]) * min(1.0, share / FLOOR_SHARE))
+        waveform, spectral, normal = self.loss(self.vae, target, noise, bool(self.step % 2), torch.tensor(floor))
+        self.optimizer.zero_grad(set_to_none=True)
+        (waveform + spectral + NORMALISING * normal).backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 300.0)
+        self.optimizer.step()
+        self.step += 1
+        self.average.update(self.step)
+        return float(waveform.detach()), float(spectral.detach())
+
+    def checkpoint(self, mixes: torch.Tensor) -> None:
+        """Judge the averaged weights, write them with latents normalised, and what is needed to resume."""
+        shipped = make_vae()
+        self.average.swap()
+        shipped.load_state_dict(self.vae.state_dict())
+        self.average.swap()
+        mark_silent_units(shipped)
+        fold_normalisation(shipped, *latent_statistics(shipped, mixes))
+        print(self.step, round(self.spent_s), judge(shipped, self.judged), flush=True)
+        torch.save(shipped.state_dict(), self.args.out / "vae.pt")
+        torch.save(
+            {
+                "vae": self.vae.state_dict(), "average": self.average.shadow, "optimizer": self.optimizer.state_dict(),
+                "step": self.step, "spent_s": self.spent_s,
+            },
+            self.last_path,
+        )  # fmt: skip
+
+    def _restore(self, state: dict) -> None:
+        self.vae.load_state_dict(state["vae"])
+        mark_silent_units(self.vae)
+        self.average.shadow = list(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.spent_s = state["step"], state["spent_s"]
+        first = self.args.first_seed + self.args.clips
+        for step in range(max(0, self.step - len(self.clips)), self.step):
+            self.clips[step % len(self.clips)] = load_clip(first + step)
+
+
+def autoencoder_loss(
+    vae: AutoencoderOobleck, target: torch.Tensor, noise: torch.Tensor, sides: bool, floor: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Waveform error and log-spectral distance in dB, and how far the latents are from mean 0 and deviation 1."""
+    latents = encode_mean(vae, target)
+    estimate = decode(vae, latents + noise)
+    views = (mid_side(estimate), mid_side(target)) if sides else (estimate, target)
+    spectral = log_spectral_db(*views, floor)
+    mean, variance = latents.mean((0, 2)), latents.var((0, 2))
+    normal = mean.pow(2).sum() + torch.log(variance + 1e-4).pow(2).sum()
+    return error_db(estimate, target), spectral, normal
 
 
 if __name__ == "__main__":

@@ -53,14 +53,14 @@ class Clip:
         }  # fmt: skip
 
 
-def make_clip(seed: int, duration_s: float = 8.0, rate_hz: int = 24_000) -> Clip:
-    """Compose and render the clip of ``seed``: same arguments, same samples."""
+def make_clip(seed: int, duration_s: float = 8.0, rate_hz: int = 24_000, renderer: str = "synth") -> Clip:
+    """Compose and render the clip of ``seed``: same arguments, same samples (``fluidsynth``: with the same sound font)."""
     song = compose(seed, duration_s)
     rng = np.random.default_rng([seed, 0xCA9])
     return Clip(
         seed=seed,
         rate_hz=rate_hz,
-        stems=render(song, rate_hz),
+        stems=render(song, rate_hz, renderer),
         instruments=dict(song.instruments),
         caption=make_caption(song, rng),
         bpm=song.bpm,
@@ -73,10 +73,10 @@ def make_clip(seed: int, duration_s: float = 8.0, rate_hz: int = 24_000) -> Clip
     )
 
 
-def _write(seed: int, folder: Path, duration_s: float, rate_hz: int, stems: bool) -> dict[str, Any]:
+def _write(seed: int, folder: Path, duration_s: float, rate_hz: int, stems: bool, renderer: str) -> dict[str, Any]:
     import soundfile
 
-    clip = make_clip(seed, duration_s, rate_hz)
+    clip = make_clip(seed, duration_s, rate_hz, renderer)
     name = f"{seed:08d}"
     soundfile.write(folder / f"{name}.flac", clip.samples.T, rate_hz, subtype="PCM_16")
     facts = {"file": f"{name}.flac", **clip.facts()}
@@ -96,12 +96,13 @@ def make_corpus(
     duration_s: float = 8.0,
     rate_hz: int = 24_000,
     stems: bool = True,
+    renderer: str = "synth",
     workers: int = 1,
 ) -> Iterator[dict[str, Any]]:
     """Write ``clips`` clips as FLAC (mix and stems) with ``clips.jsonl`` beside them; yields the facts of each."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write = partial(_write, folder=folder, duration_s=duration_s, rate_hz=rate_hz, stems=stems)
+    write = partial(_write, folder=folder, duration_s=duration_s, rate_hz=rate_hz, stems=stems, renderer=renderer)
     seeds = range(first_seed, first_seed + clips)
     with (folder / "clips.jsonl").open("w", encoding="utf-8") as lines:
         if workers <= 1:

@@ -12,6 +12,8 @@ from .theory import Chord, Key, make_progression, nearest, voicing
 
 VOWELS = ("la", "oh", "ee", "ah", "oo")
 DRUM_TRACKS = ("drums", "percussion")
+# Where a bar of 4/4 lasts longer, harmony changes twice in it, so that eight seconds hold a whole progression.
+LONG_BAR_S = 1.8
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Song:
     vowel: str
     sections: list[Section]
     chords: list[Chord]
+    chord_beats: int
     notes: dict[str, list[Note]] = field(default_factory=dict)
     hits: dict[str, list[Hit]] = field(default_factory=dict)
 
@@ -73,8 +76,9 @@ class Song:
     def bars(self) -> int:
         return int(np.ceil(self.duration_s / self.bar_s))
 
-    def chord(self, bar: int) -> Chord:
-        return self.chords[bar % len(self.chords)]
+    def chord(self, bar: int, beat: float = 0.0) -> Chord:
+        """The chord that sounds at a position; a beat past the bar's end belongs to the next bar."""
+        return self.chords[int((bar * self.beats + beat + 1e-6) // self.chord_beats) % len(self.chords)]
 
     def time_s(self, bar: int, beat: float) -> float:
         """Time of a position in beats; swing delays the second half of each beat."""
@@ -120,18 +124,18 @@ def _bass(song: Song, rng: np.random.Generator) -> list[Note]:
         rhythm = [beat / 2 for beat in range(2 * song.beats)]
     notes = []
     for bar in range(song.bars):
-        chord, following = song.chord(bar), song.chord(bar + 1)
-        root = nearest(chord.root, 38)
         positions = [float(beat) for beat in range(song.beats)] if walking else [p for p in rhythm if p < song.beats]
         for index, beat in enumerate(positions):
-            pitch = root
-            if walking and index:
-                last = index == len(positions) - 1
-                pitch = nearest(following.root, 38) + int(rng.choice((-1, 1))) if last else nearest(
-                    int(rng.choice(chord.classes)), root + 5)
-            elif index and rng.random() < 0.35:
-                pitch = nearest(chord.classes[2], root + 5) if rng.random() < 0.6 else root + 12
             end = positions[index + 1] if index + 1 < len(positions) else song.beats
+            chord, following = song.chord(bar, beat), song.chord(bar, end)
+            root = nearest(chord.root, 38)
+            pitch, new = root, beat % song.chord_beats == 0
+            if walking and not new:
+                leading = following is not chord
+                pitch = nearest(following.root, 38) + int(rng.choice((-1, 1))) if leading else nearest(
+                    int(rng.choice(chord.classes)), root + 5)
+            elif not new and rng.random() < 0.3:
+                pitch = nearest(chord.classes[2], root + 5) if rng.random() < 0.6 else root + 12
             start = song.time_s(bar, beat)
             notes.append(Note(start, 0.92 * (song.time_s(bar, end) - start), pitch, 0.9 if index == 0 else 0.75))
     return notes
@@ -148,17 +152,19 @@ def _comping(song: Song, track: str, rng: np.random.Generator) -> list[Note]:
         "swing": [0.0, 1.5], "funk": [0.5, 1.25, 2.5, 3.25], "latin": [0.0, 0.5, 1.5, 2.5, 3.0], "waltz": [1.0, 2.0],
         "four": [0.5, 1.5, 2.5, 3.5], "rock": [beat / 2 for beat in range(2 * song.beats)],
     }  # fmt: skip
-    rhythm = [0.0] if held else rhythms.get(song.style.groove, [float(beat) for beat in range(song.beats)])
-    if not held and rng.random() < 0.3:
+    rhythm = rhythms.get(song.style.groove, [float(beat) for beat in range(song.beats)])
+    if rng.random() < 0.3:
         rhythm = [0.0, 1.5, 3.0]
     division = 4 if instrument == "synth arpeggio" else 2
     order = rng.permutation(8) if rng.random() < 0.3 else np.array([0, 1, 2, 1, 3, 2, 1, 2])
+    if held:
+        rhythm = [float(beat) for beat in range(0, song.beats, song.chord_beats)]
     notes = []
     for bar in range(song.bars):
-        pitches = voicing(song.chord(bar), centre)
         if broken:
-            ladder = [*pitches, *(pitch + 12 for pitch in pitches)]
             for step in range(division * song.beats):
+                pitches = voicing(song.chord(bar, step / division), centre)
+                ladder = [*pitches, *(pitch + 12 for pitch in pitches)]
                 start = song.time_s(bar, step / division)
                 pitch = ladder[int(order[step % 8]) % len(ladder)]
                 notes.append(Note(start, 1.6 * song.beat_s / division, pitch, 0.8 if step % division == 0 else 0.6))
@@ -168,6 +174,7 @@ def _comping(song: Song, track: str, rng: np.random.Generator) -> list[Note]:
             end = positions[index + 1] if index + 1 < len(positions) else song.beats
             start = song.time_s(bar, beat)
             length = (0.98 if held else 0.7) * (song.time_s(bar, end) - start)
+            pitches = voicing(song.chord(bar, beat), centre)
             notes += [Note(start, length, pitch, 0.7 if index % 2 else 0.8) for pitch in pitches]
     return notes
 
@@ -184,7 +191,8 @@ def _melody_rhythm(beats: int, rng: np.random.Generator) -> list[tuple[float, fl
 
 
 def _melody(song: Song, track: str, rng: np.random.Generator) -> list[Note]:
-    """Two rhythmic motifs in alternation; chord tones on strong beats, steps of the scale between them."""
+    """Two rhythmic motifs in alternation; chord tones on strong beats, steps of the scale between them; every second
+    bar ends on the tonic where the chord has it."""
     centre = {"vocals": 64, "woodwinds": 74, "brass": 66, "strings": 70, "synth": 72, "guitar": 64, "keyboard": 72}[track]
     if song.instruments[track] == "cello":
         centre = 55
@@ -194,11 +202,14 @@ def _melody(song: Song, track: str, rng: np.random.Generator) -> list[Note]:
     place = len(ladder) // 2
     notes = []
     for bar in range(song.bars):
-        chord = song.chord(bar)
-        for beat, length in motifs[0 if bar % 4 in (0, 1, 2) and bar % 2 == 0 else 1]:
+        motif = motifs[bar % 2]
+        for beat, length in motif:
+            chord = song.chord(bar, beat)
             place = int(np.clip(place + rng.choice((-2, -1, -1, 0, 1, 1, 2)), 0, len(ladder) - 1))
-            if beat % 1.0 == 0.0:
-                options = [i for i, pitch in enumerate(ladder) if pitch % 12 in chord.classes]
+            ending = bar % 2 == 1 and (beat, length) == motif[-1]
+            if beat % 1.0 == 0.0 or ending:
+                wanted = (song.key.tonic,) if ending and song.key.tonic in chord.classes else chord.classes
+                options = [i for i, pitch in enumerate(ladder) if pitch % 12 in wanted]
                 place = min(options, key=lambda i: (abs(i - place), i))
             start = song.time_s(bar, beat)
             end = song.time_s(bar, beat + length)
@@ -233,16 +244,17 @@ def compose(seed: int, duration_s: float = 8.0) -> Song:
     beats = 3 if rng.random() < style.three_four else 4
     low, high = style.bpm
     bpm = int(rng.integers(low, high + 1)) if rng.random() < 0.6 else int(rng.integers(60, 181))
-    mode = ("minor" if rng.random() < 0.75 else "dorian") if rng.random() < style.minor else (
-        "major" if rng.random() < 0.8 else str(rng.choice(("mixolydian", "lydian"))))
+    mode = ("minor" if rng.random() < 0.85 else "dorian") if rng.random() < style.minor else (
+        "major" if rng.random() < 0.9 else str(rng.choice(("mixolydian", "lydian"))))
     key = Key(int(rng.integers(12)), mode)
     instruments = _choose_tracks(style, rng)
     chords = make_progression(key, int(rng.choice((2, 4, 4))), bool(rng.random() < style.sevenths), rng)
     bar_s = beats * 60.0 / bpm
+    chord_beats = 2 if beats == 4 and bar_s > LONG_BAR_S else beats
     sections = _sections(int(np.ceil(duration_s / bar_s)), bar_s, duration_s, rng)
     song = Song(
         seed, style, str(rng.choice(style.moods)), bpm, beats, key, style.swing, duration_s, instruments,
-        str(rng.choice(VOWELS)), sections, chords,
+        str(rng.choice(VOWELS)), sections, chords, chord_beats,
     )  # fmt: skip
     _fill_tracks(song, rng)
     return song

@@ -1,4 +1,7 @@
-"""From a song to stereo stems with the built-in synthesiser: place notes, pan, a few early reflections, balance."""
+"""From a song to stereo stems: place notes, pan, a few early reflections, balance.
+
+Two renderers: ``synth``, the built-in synthesiser (needs nothing), and ``fluidsynth`` (see ``fluid``).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ import numpy as np
 
 from .composer import Song
 from .drums import one_shot
+from .fluid import fluid_stem
 from .voices import note
 
+RENDERERS = ("synth", "fluidsynth")
 # Target RMS of each track before the mix is scaled as a whole, in dB relative to each other.
 _BALANCE_DB = {
-    "drums": -3.0, "percussion": -11.0, "bass": 0.0, "keyboard": -7.0, "guitar": -7.5, "strings": -8.5,
+    "drums": -2.0, "percussion": -11.0, "bass": 1.0, "keyboard": -7.0, "guitar": -7.5, "strings": -8.5,
     "brass": -7.5, "woodwinds": -7.5, "synth": -8.5, "vocals": -5.0,
 }  # fmt: skip
 _PAN_OF_SOUND = {
@@ -72,27 +77,41 @@ def _add_floor(stem: np.ndarray, rng: np.random.Generator) -> None:
         channel += np.take(hiss, np.arange(offset, offset + channel.size), mode="wrap")
 
 
-def render(song: Song, rate_hz: int = 24_000) -> dict[str, np.ndarray]:
-    """Stereo stems ``[2, T]`` float32 by ACE-Step track; their sum is the mix, −17 dBFS RMS or a peak of 0.89 (before hiss)."""
+def _synth_stem(song: Song, track: str, samples: int, rate_hz: int, pan: float) -> np.ndarray:
+    """One track by the built-in synthesiser, ``[2, T]``, panned."""
+    if track not in song.hits:
+        return _gains(pan) * _pitched(song, track, samples, rate_hz)
+    stem = np.zeros((2, samples), np.float32)
+    by_sound: dict[str, np.ndarray] = {}
+    for hit in song.hits[track]:
+        line = by_sound.setdefault(hit.sound, np.zeros(samples, np.float32))
+        _add(line, one_shot(hit.sound, song.instruments[track], rate_hz), round(hit.start_s * rate_hz), hit.velocity)
+    for sound, line in by_sound.items():
+        stem += _gains(_PAN_OF_SOUND.get(sound, 0.0)) * line
+    return stem
+
+
+def render(song: Song, rate_hz: int = 24_000, renderer: str = "synth") -> dict[str, np.ndarray]:
+    """Stereo stems ``[2, T]`` float32 by ACE-Step track; their sum is the mix, −17 dBFS RMS or a peak of 0.89 (before hiss).
+
+    Raises ValueError for an unknown renderer, RequestError when FluidSynth or its sound font is not there.
+    """
+    if renderer not in RENDERERS:
+        raise ValueError(f"renderer {renderer!r} is none of {', '.join(RENDERERS)}")
     rng = np.random.default_rng([song.seed, 0xA0D10])
     samples = round(song.duration_s * rate_hz)
     stems: dict[str, np.ndarray] = {}
     for track in song.instruments:
-        if track in song.hits:
-            stem = np.zeros((2, samples), np.float32)
-            by_sound: dict[str, np.ndarray] = {}
-            for hit in song.hits[track]:
-                line = by_sound.setdefault(hit.sound, np.zeros(samples, np.float32))
-                _add(line, one_shot(hit.sound, song.instruments[track], rate_hz), round(hit.start_s * rate_hz), hit.velocity)
-            for sound, line in by_sound.items():
-                stem += _gains(_PAN_OF_SOUND.get(sound, 0.0)) * line
-            rms_db = _BALANCE_DB[track] + rng.uniform(-1.5, 1.5)
+        struck = track in song.hits
+        pan = 0.0 if struck or track in ("bass", "vocals") else float(rng.uniform(-0.4, 0.4))
+        spread = 1.5 if struck else 2.0
+        rms_db = _BALANCE_DB[track] + rng.uniform(-spread, spread)
+        if renderer == "synth":
+            stem = _synth_stem(song, track, samples, rate_hz, pan)
         else:
-            pan = 0.0 if track in ("bass", "vocals") else float(rng.uniform(-0.4, 0.4))
-            stem = _gains(pan) * _pitched(song, track, samples, rate_hz)
-            rms_db = _BALANCE_DB[track] + rng.uniform(-2.0, 2.0)
+            stem = 2**0.5 * _gains(pan) * fluid_stem(song, track, rate_hz)
         if track != "bass":
-            stem = _reflections(stem, rng, rate_hz, 0.08 if track in song.hits else 0.14)
+            stem = _reflections(stem, rng, rate_hz, 0.08 if struck else 0.14)
         rms = float(np.sqrt(np.mean(stem**2))) + 1e-6
         stems[track] = stem * np.float32(10 ** (rms_db / 20) / max(rms, 0.02))
     stems = _balance(stems)

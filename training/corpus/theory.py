@@ -80,15 +80,16 @@ def make_chord(key: Key, degree: int, seventh: bool) -> Chord:
 
 
 def make_progression(key: Key, chords: int, seventh: bool, rng: np.random.Generator) -> list[Chord]:
-    """A walk through the harmonic functions that starts on the tonic and ends on a degree that leads back to it."""
+    """A walk through the harmonic functions: tonic first, often again halfway, and last a degree that leads back to it."""
     moves = _MINOR_MOVES if key.is_minor else _MAJOR_MOVES
     degrees = [0]
     while len(degrees) < chords:
         options = moves[degrees[-1]]
         weights = np.array([weight for _, weight in options], dtype=float)
         degrees.append(int(options[rng.choice(len(options), p=weights / weights.sum())][0]))
-    if chords >= 3:
-        degrees[-1] = int(rng.choice((4, 4, 3, 6) if key.is_minor else (4, 4, 3)))
+    if chords >= 4 and rng.random() < 0.4:
+        degrees[2] = 0
+    degrees[-1] = int(rng.choice((4, 4, 4, 6) if key.is_minor else (4, 4, 4, 3)))
     return [make_chord(key, degree, seventh) for degree in degrees]
 
 

@@ -14,6 +14,8 @@ from functools import lru_cache
 import numpy as np
 
 TABLE = 2048
+# Above this the bodies of instruments pass less and less (12 dB an octave), as on recordings of real ones.
+BODY_HZ = 3000.0
 # Formant centres in Hz and gains of the vowels (rounded from Peterson & Barney 1952 averages).
 _FORMANTS = {
     "la": ((730, 1.0), (1090, 0.5), (2440, 0.12)),
@@ -82,6 +84,7 @@ def _tables(instrument: str, pitch: int, rate_hz: int, vowel: str) -> tuple[np.n
             bars = np.array(voice.drawbars)
             gain = np.where(number <= len(bars), bars[np.minimum(number, len(bars)) - 1], 0.0)
         gain = np.where(number % 2 == 0, gain / voice.odd, gain)
+        gain = gain / np.sqrt(1 + (number * base_hz / BODY_HZ) ** 4)
         if instrument == "vocals":
             hz = number * base_hz
             gain = sum(level / (1 + ((hz - centre) / 110.0) ** 2) for centre, level in _FORMANTS[vowel]) + 0.02 / number

@@ -8,33 +8,42 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderOobleck
 
-from ..autoencoder.lean import LeanEncoder
+from ...scoring.reference import chroma
+from ..autoencoder.lean import encode_mean, mark_silent_units
 from ..corpus import Clip, make_clip
-from ..mini import FRAME_RATE_HZ, HOP, make_vae
+from ..mini import HOP, make_vae
 
 SHARD = 16
+SKELETON_FFT = 4096
+LEVEL_EDGES_HZ = (30.0, 150.0, 600.0, 3000.0, 11_000.0)
 
 
-def pitch_classes(clip: Clip, frames: int) -> np.ndarray:
-    """Which pitch classes sound in each latent frame, ``[frames, 12]`` in 0 … 1, from the notes themselves."""
-    active = np.zeros((frames, 12), np.float32)
-    for notes in clip.song.notes.values():
-        for note in notes:
-            start = int(note.start_s * FRAME_RATE_HZ)
-            end = max(start + 1, int((note.start_s + note.duration_s) * FRAME_RATE_HZ))
-            active[start:end, note.pitch % 12] = 1.0
-    return active
+def skeleton(samples: np.ndarray, rate_hz: int, frames: int) -> np.ndarray:
+    """What a cover should keep, frame by frame, ``[frames, 16]``: 12 pitch classes (square root of their power, the
+    frame's strongest 1) and the level of four bands in units of 20 dB, clipped to ±2."""
+    hop = HOP
+    padded = np.pad(samples, ((0, 0), (SKELETON_FFT // 2 - hop // 2, SKELETON_FFT)))
+    power, _ = chroma(padded, rate_hz, n_fft=SKELETON_FFT, hop=hop)
+    classes = np.sqrt(power[:frames])
+    classes /= classes.max(axis=1, keepdims=True) + 1e-6
+    cut = samples[:, : frames * hop].reshape(len(samples), frames, hop)
+    spectrum = np.square(np.abs(np.fft.rfft(cut * np.hanning(hop), axis=-1))).mean(0)
+    edges = [round(hz * hop / rate_hz) for hz in LEVEL_EDGES_HZ]
+    levels = [np.log10(spectrum[:, a:b].mean(1) + 1e-7) / 2 for a, b in pairwise(edges)]
+    return np.concatenate([classes, np.clip(np.stack(levels, axis=1), -2, 2)], axis=1).astype(np.float32)
 
 
 @torch.no_grad()
-def encode_clip(clip: Clip, encoder: LeanEncoder, *, full: bool) -> dict[str, Any]:
-    """Latents and facts of one clip."""
+def encode_clip(clip: Clip, vae: AutoencoderOobleck, *, full: bool, half: bool = False) -> dict[str, Any]:
+    """Latents and facts of one clip; ``half`` computes in bfloat16 (an error of about 1 % of the latents' deviation)."""
     tracks = list(clip.stems)
     signals = [clip.samples]
     left_out = None
@@ -44,9 +53,11 @@ def encode_clip(clip: Clip, encoder: LeanEncoder, *, full: bool) -> dict[str, An
             left_out = tracks[int(np.random.default_rng([clip.seed, 3]).integers(len(tracks)))]
             signals.append(clip.samples - clip.stems[left_out])
     length = clip.samples.shape[-1] // HOP * HOP
-    latents = [encoder(torch.from_numpy(x[None, :, :length]))[0].T.half() for x in signals]
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        stacked = encode_mean(vae, torch.from_numpy(np.stack(signals)[:, :, :length]))
+    latents = [z.T.half() for z in stacked]
     item: dict[str, Any] = {"facts": clip.facts(), "mix": latents[0], "stems": {}}
-    item["pitch_classes"] = torch.from_numpy(pitch_classes(clip, len(latents[0]))).half()
+    item["skeleton"] = torch.from_numpy(skeleton(clip.samples, clip.rate_hz, len(latents[0]))).half()
     if full:
         item["stems"] = dict(zip(tracks, latents[1 : 1 + len(tracks)], strict=True))
     if left_out:
@@ -78,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     vae = make_vae()
     vae.load_state_dict(torch.load(args.vae, weights_only=True))
-    encoder = LeanEncoder(vae).eval()
+    mark_silent_units(vae)
     start = time.monotonic()
     for shard in range(args.clips // SHARD):
         path = args.out / f"{args.first_seed + shard * SHARD:09d}.pt"
@@ -86,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
             continue
         full = int((shard + 1) * args.full_share) > int(shard * args.full_share)
         first = args.first_seed + shard * SHARD
-        items = [encode_clip(make_clip(seed, args.duration), encoder, full=full) for seed in range(first, first + SHARD)]
+        items = [encode_clip(make_clip(seed, args.duration), vae, full=full, half=True) for seed in range(first, first + SHARD)]
         torch.save(items, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
         print(f"{(shard + 1) * SHARD} clips, {time.monotonic() - start:.0f} s", flush=True)

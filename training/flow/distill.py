@@ -1,15 +1,18 @@
-"""Distil turbo: ``python -m segue.training.flow.distill --cache DIR --out DIR --minutes 12``.
+"""Distil turbo: ``python -m segue.training.flow.distill --cache DIR --out DIR --minutes 45``.
 
-Progressive distillation along turbo's own eight points, t = 3u / (1 + 2u) for u = 1, 7/8 … 1/8: the teacher (the
-averaged base with guidance) walks from one point to the next in ``--substeps`` Euler steps, the student learns the
-one velocity that gets there. Guidance is thereby baked in: the student sees one condition and needs no second branch.
-Tasks are those that turbo serves: text2music, repaint and cover. Conditions come from the shared, frozen encoder.
+Progressive distillation (Salimans & Ho 2022, arXiv 2202.00512) along turbo's own eight points, t = 3u / (1 + 2u) for
+u = 1, 7/8 … 1/8: the teacher (the averaged base under guidance) walks from one point to the next in ``--substeps`` Euler
+steps, the student learns the one velocity that gets there. Guidance is thereby baked in: the student sees one condition
+and needs no second branch. Half of the walks start where the student itself got to from pure noise, so that it learns to
+mend its own errors. Tasks are those that turbo serves: text2music, repaint and cover; repaints are walked unguided.
+Conditions come from the shared, frozen encoders. ``--steps`` and ``--resume`` as in ``train``.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import csv
 import math
 import time
 from pathlib import Path
@@ -18,16 +21,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...pipeline.diffusion.denoiser import COND, NULL
+from ...pipeline.diffusion.guidance import Guidance, make_guidance
+from ..average import Average
 from ..build_mini import load_checkpoints
 from ..mini import make_mini, set_silence_latent
 from .cache import load_shards
 from .network import FlowNetwork
 from .tasks import Batch, draw_batch
-from .train import JUDGED_CLIPS, Average
+from .train import JUDGED_CLIPS
 
 STEPS = 8
 SHIFT = 3.0
-TURBO_WEIGHTS = {"text2music": 0.5, "repaint": 0.2, "cover": 0.3}
+TURBO_WEIGHTS = {"text2music": 0.55, "repaint": 0.15, "cover": 0.3}
+LENGTHS = (100, 150, 200)
 
 
 def turbo_times() -> torch.Tensor:
@@ -36,51 +43,67 @@ def turbo_times() -> torch.Tensor:
     return SHIFT * uniform / (1 + (SHIFT - 1) * uniform)
 
 
-def guided(
-    teacher: FlowNetwork, x: torch.Tensor, time_value: torch.Tensor, conditions: tuple[torch.Tensor, torch.Tensor],
-    context: torch.Tensor, scale: float,
+def walk(
+    teacher: FlowNetwork, x: torch.Tensor, start: float, end: float, substeps: int,
+    conditions: tuple[torch.Tensor, torch.Tensor], context: torch.Tensor, guidance: Guidance,
 ) -> torch.Tensor:  # fmt: skip
-    """Classifier-free guidance with the conditional branch's energy kept (rescaled a frame sequence at a time)."""
+    """The teacher's way from ``start`` to ``end`` in Euler steps, under guidance."""
     states, mask = conditions
-    double = torch.cat([states, teacher.null_states(states)])
-    both = teacher.velocity(
-        torch.cat([x, x]), torch.cat([time_value, time_value]), double, torch.cat([mask, mask]),
-        torch.cat([context, context]))
-    with_text, without = both.chunk(2)
-    return with_text + (scale - 1) * (with_text - without)
+    double, doubled_mask = torch.cat([states, teacher.null_states(states)]), torch.cat([mask, mask])
+    memory: dict[str, torch.Tensor] = {}
+    for index in range(substeps):
+        t = start + (end - start) * index / substeps
+        if len(guidance.branches(t)) == 1:
+            velocity = teacher.velocity(x, torch.full((len(x),), t), states, mask, context)
+        else:
+            times = torch.full((2 * len(x),), t)
+            both = teacher.velocity(torch.cat([x, x]), times, double, doubled_mask, torch.cat([context, context]))
+            with_text, without = both.chunk(2)
+            velocity = guidance.combine(x, t, {COND: with_text, NULL: without}, memory)
+        x = x + (end - start) / substeps * velocity
+    return x
 
 
 def distil_loss(
-    teacher: FlowNetwork, student: FlowNetwork, batch: Batch, scale: float, substeps: int, seed: tuple[int, ...]
-) -> torch.Tensor:
-    """Mean squared difference between the student's velocity and the teacher's way to the next point."""
+    teacher: FlowNetwork, student: FlowNetwork, batch: Batch, guidance: Guidance, substeps: int, seed: tuple[int, ...],
+    *, own_way: bool = False,
+) -> torch.Tensor:  # fmt: skip
+    """Mean squared difference between the student's velocity and the teacher's way to the next point.
+
+    The start is data with noise, or (``own_way``) where the student gets to from pure noise.
+    """
     generator = torch.Generator().manual_seed(int(np.random.default_rng(seed).integers(2**62)))
     times = turbo_times()
-    size = len(batch.target)
-    point = torch.randint(0, STEPS, (size,), generator=generator)
-    start, end = times[point], times[point + 1]
+    point = int(torch.randint(0, STEPS, (1,), generator=generator))
+    start, end = float(times[point]), float(times[point + 1])
     noise = torch.randn(batch.target.shape, generator=generator)
-    x_start = (1 - start)[:, None, None] * batch.target + start[:, None, None] * noise
+    at = torch.full((len(noise),), start)
     with torch.no_grad():
         conditions, context = teacher.conditions(batch), teacher.context(batch)
-        x, step = x_start, (end - start) / substeps
-        for index in range(substeps):
-            velocity = guided(teacher, x, start + index * step, conditions, context, scale)
-            x = x + step[:, None, None] * velocity
-        wanted = (x - x_start) / (end - start)[:, None, None]
-    return (student.velocity(x_start, start, *conditions, context) - wanted).pow(2).mean()
+        if own_way:
+            x = noise
+            for index in range(point):
+                velocity = student.velocity(x, times[index].expand(len(x)), *conditions, context)
+                x = x + (times[index + 1] - times[index]) * velocity
+        else:
+            x = (1 - start) * batch.target + start * noise
+        wanted = (walk(teacher, x, start, end, substeps, conditions, context, guidance) - x) / (end - start)
+    return (student.velocity(x, at, *conditions, context) - wanted).pow(2).mean()
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="segue.training.flow.distill", description=__doc__)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="holds vae.pt, tokens.pt, base.pt; turbo.pt goes there")
-    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--minutes", type=float, default=45.0)
+    parser.add_argument("--steps", type=int, help="budget in steps instead of minutes")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--substeps", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--guidance", choices=("cfg", "apg", "none"), default="apg")
+    parser.add_argument("--scale", type=float, default=4.0)
+    parser.add_argument("--substeps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--resume", action="store_true")
     return parser.parse_args(argv)
 
 
@@ -95,42 +118,90 @@ def main(argv: list[str] | None = None) -> int:
     student_mini.transformer = {"turbo": copy.deepcopy(mini.transformer["base"])}
     student = FlowNetwork(student_mini, "turbo")
     student.transformer.requires_grad_(True)
-    items = load_shards(args.cache, set())[JUDGED_CLIPS:]
-    run(teacher, student, items, args)
+    Distiller(teacher, student, load_shards(args.cache, set())[JUDGED_CLIPS:], args).run()
     return 0
 
 
-def run(teacher: FlowNetwork, student: FlowNetwork, items: list[dict[str, Any]], args: argparse.Namespace) -> None:
-    """The loop; writes ``turbo.pt`` (averaged) every minute and at the end."""
-    parameters = list(student.transformer.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0)
-    average = Average(parameters, 0.98)
-    start, step, marked, losses = time.monotonic(), 0, 0.0, []
-    while (spent := time.monotonic() - start) < 60 * args.minutes:
-        share = spent / (60 * args.minutes)
-        for group in optimizer.param_groups:
-            group["lr"] = args.rate * min(1.0, (step + 1) / 20) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
-        rng = np.random.default_rng([4, step])
-        batch = draw_batch(items, args.batch, student.silence, rng, weights=TURBO_WEIGHTS)
-        loss = distil_loss(teacher, student, batch, args.guidance, args.substeps, (8, step))
-        optimizer.zero_grad(set_to_none=True)
+class Distiller:
+    """State of one run: student, optimizer, average, position."""
+
+    def __init__(
+        self, teacher: FlowNetwork, student: FlowNetwork, items: list[dict[str, Any]], args: argparse.Namespace
+    ) -> None:
+        self.teacher, self.student, self.items, self.args = teacher, student, items, args
+        self.parameters = list(student.transformer.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0)
+        self.average = Average(self.parameters, 0.995)
+        self.guided = make_guidance(args.guidance, scale=args.scale)
+        self.unguided = make_guidance("none", scale=1.0)
+        self.step, self.spent_s = 0, 0.0
+        if args.resume and self.last_path.exists():
+            self._restore(torch.load(self.last_path, weights_only=True))
+
+    @property
+    def last_path(self) -> Path:
+        return self.args.out / "turbo_last.pt"
+
+    def share(self) -> float:
+        """How much of the budget is spent, 0 … 1."""
+        return self.step / self.args.steps if self.args.steps else self.spent_s / (60 * self.args.minutes)
+
+    def run(self) -> None:
+        log = csv.writer((self.args.out / "turbo.csv").open("a", encoding="utf-8", buffering=1))
+        began, marked, losses = time.monotonic() - self.spent_s, self.spent_s, []
+        while self.share() < 1.0:
+            losses.append(self.train_step())
+            self.spent_s = time.monotonic() - began
+            if self.step % 50 == 0:
+                log.writerow([self.step, round(self.spent_s, 1), "train", round(float(np.mean(losses)), 5)])
+            if self.spent_s - marked > 240:
+                marked = self.spent_s
+                print(self.step, round(self.spent_s), round(float(np.mean(losses)), 4), flush=True)
+                losses = []
+                self.checkpoint()
+        self.checkpoint()
+
+    def train_step(self) -> float:
+        """One optimizer step; everything random follows from the step's number. Repaints are batches of their own."""
+        args, share = self.args, self.share()
+        rate = args.rate * min(1.0, (self.step + 1) / 50) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rng = np.random.default_rng([4, self.step])
+        repaints = rng.random() < TURBO_WEIGHTS["repaint"]
+        weights = {"repaint": 1.0} if repaints else {k: v for k, v in TURBO_WEIGHTS.items() if k != "repaint"}
+        batch = draw_batch(self.items, args.batch, self.student.silence, rng, weights=weights, lengths=LENGTHS)
+        loss = distil_loss(self.teacher, self.student, batch, self.unguided if repaints else self.guided, args.substeps,
+                           (8, self.step), own_way=bool(rng.random() < 0.5))  # fmt: skip
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        step += 1
-        average.update(step)
-        losses.append(float(loss.detach()))
-        if spent - marked > 60:
-            marked = spent
-            print(step, round(spent), round(float(np.mean(losses[-30:])), 4), flush=True)
-            save(student, average, args.out / "turbo.pt")
-    save(student, average, args.out / "turbo.pt")
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.average.update(self.step)
+        return float(loss.detach())
 
+    def checkpoint(self) -> None:
+        """Write the averaged student, and what is needed to resume."""
+        self.average.swap()
+        weights = {name: value.clone() for name, value in self.student.transformer.state_dict().items()}
+        self.average.swap()
+        torch.save({"transformer": weights}, self.args.out / "turbo.pt")
+        torch.save(
+            {
+                "parameters": [p.detach() for p in self.parameters], "average": self.average.shadow,
+                "optimizer": self.optimizer.state_dict(), "step": self.step, "spent_s": self.spent_s,
+            },
+            self.last_path,
+        )  # fmt: skip
 
-def save(student: FlowNetwork, average: Average, path: Path) -> None:
-    average.swap()
-    torch.save({"transformer": {k: v.clone() for k, v in student.transformer.state_dict().items()}}, path)
-    average.swap()
+    def _restore(self, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, state["parameters"], strict=True):
+                parameter.copy_(value)
+        self.average.shadow = list(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.spent_s = state["step"], state["spent_s"]
 
 
 if __name__ == "__main__":

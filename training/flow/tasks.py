@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...pipeline.models.acestep import reference_frames
 from ..mini import FRAME_RATE_HZ, LATENT_DIM
 from .prompts import PromptPair, draw_prompt, instruction_for
 
@@ -20,8 +21,10 @@ TASKS = ("text2music", "repaint", "cover", "extract", "lego", "complete")
 WEIGHTS = {"text2music": 0.32, "repaint": 0.14, "cover": 0.15, "extract": 0.16, "lego": 0.12, "complete": 0.11}
 # The start of a run: copying from the context is learnt first and carries the rest.
 EARLY_WEIGHTS = {"text2music": 0.2, "repaint": 0.25, "cover": 0.1, "extract": 0.25, "lego": 0.1, "complete": 0.1}
-LENGTHS = (100, 100, 100, 100, 124, 200)
-REFERENCE_FRAMES = 100
+# Lengths in latent frames (25 a second): mostly 4 s at first, 4 to 12 s later.
+EARLY_LENGTHS = (100, 100, 100, 124, 200)
+LENGTHS = (100, 100, 124, 150, 200, 200, 300)
+REFERENCE_FRAMES, REFERENCED = 750, 0.1
 
 
 @dataclass
@@ -89,11 +92,13 @@ def draw_example(
 
 def draw_batch(
     items: list[dict[str, Any]], size: int, silence: torch.Tensor, rng: np.random.Generator, *,
-    weights: dict[str, float] = WEIGHTS, frames: int | None = None, full_prompts: bool = False,
+    weights: dict[str, float] = WEIGHTS, lengths: tuple[int, ...] = LENGTHS, full_prompts: bool = False,
 ) -> Batch:  # fmt: skip
-    """A batch of mixed tasks, all of one length; ``silence`` is the autoencoder's frame of silence ``[64]``."""
-    frames = frames or int(rng.choice(LENGTHS))
-    chosen = [items[int(index)] for index in rng.integers(len(items), size=size)]
+    """A batch of mixed tasks, all of one of ``lengths``; ``silence`` is the autoencoder's frame of silence ``[64]``."""
+    longest = max(len(item["mix"]) for item in items)
+    frames = int(rng.choice([length for length in lengths if length <= longest] or [longest]))
+    long_enough = items if frames <= LENGTHS[0] else [item for item in items if len(item["mix"]) >= frames]
+    chosen = [long_enough[int(index)] for index in rng.integers(len(long_enough), size=size)]
     frames = min(frames, *(len(item["mix"]) for item in chosen))
     targets, sources, masks, prompts, tasks, references = [], [], [], [], [], []
     for item in chosen:
@@ -101,13 +106,13 @@ def draw_batch(
         target, source, mask, tracks = draw_example(item, task, frames, silence, rng)
         prompts.append(draw_prompt(item["facts"], instruction_for(task, tracks), frames / FRAME_RATE_HZ, rng,
                                    full=full_prompts))
-        start = int(rng.integers(0, len(item["mix"]) - REFERENCE_FRAMES + 1))
-        references.append(item["mix"][start : start + REFERENCE_FRAMES].float())
+        start = int(rng.integers(0, len(item["mix"]) - LENGTHS[0] + 1)) if len(item["mix"]) > LENGTHS[0] else 0
+        references.append(reference_frames(item["mix"][start : start + LENGTHS[0]].float(), REFERENCE_FRAMES))
         targets.append(target)
         sources.append(source)
         masks.append(mask)
         tasks.append(task)
-    referenced = torch.from_numpy(rng.random(size) < 0.15)
+    referenced = torch.from_numpy(rng.random(size) < REFERENCED)
     return Batch(
         torch.stack(targets), torch.stack(sources), torch.stack(masks), torch.tensor([t == "cover" for t in tasks]),
         torch.stack(references), referenced, prompts, tasks,

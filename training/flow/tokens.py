@@ -1,9 +1,8 @@
 """Train audio tokenizer and detokenizer: ``python -m segue.training.flow.tokens --cache DIR --out DIR --minutes 5``.
 
 24 bits every 0.2 s cannot carry 320 latent numbers; what survives is what the loss asks for. Beside the latents' own
-error the loss asks a small throw-away head to read the sounding pitch classes and the loudness from the detokenised
-latents, so melody, harmony and rhythm go first. diffusers' quantiser has no gradient; training uses the
-straight-through estimator.
+error the loss asks a small throw-away head to read pitch classes and band levels from the detokenised latents, so
+melody, harmony and rhythm go first. diffusers' quantiser has no gradient; training uses the straight-through estimator.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ def straight_through(tokenizer: AceStepAudioTokenizer) -> None:
     quantizer._quantize = quantize
 
 
-class PitchReader(nn.Module):
-    """Reads pitch classes ``[B, T, 12]`` (logits) from latents; used for training only."""
+class SkeletonReader(nn.Module):
+    """Reads the skeleton ``[B, T, 16]`` (pitch classes and levels, see ``cache.skeleton``) from latents; training only."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv1d(LATENT_DIM, 128, 5, padding=2), nn.SiLU(), nn.Conv1d(128, 128, 5, padding=2), nn.SiLU(),
-            nn.Conv1d(128, 12, 1),
+            nn.Conv1d(128, 16, 1),
         )  # fmt: skip
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
@@ -49,26 +48,30 @@ class PitchReader(nn.Module):
 
 
 def draw(items: list[dict[str, Any]], size: int, frames: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents ``[B, T, 64]`` and pitch classes ``[B, T, 12]``; a fifth of the examples are the mix without a stem."""
+    """Latents ``[B, T, 64]`` and skeletons ``[B, T, 16]`` of random crops."""
     rng = np.random.default_rng([11, step])
-    latents, pitches = [], []
+    latents, skeletons = [], []
     for index in rng.integers(len(items), size=size):
         item = items[int(index)]
         start = int(rng.integers(0, len(item["mix"]) - frames + 1))
         latents.append(item["mix"][start : start + frames].float())
-        pitches.append(item["pitch_classes"][start : start + frames].float())
-    return torch.stack(latents), torch.stack(pitches)
+        skeletons.append(item["skeleton"][start : start + frames].float())
+    return torch.stack(latents), torch.stack(skeletons)
 
 
 def losses(
-    tokenizer: AceStepAudioTokenizer, detokenizer: AceStepAudioTokenDetokenizer, reader: PitchReader,
-    latents: torch.Tensor, pitches: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-    """Mean squared error of the detokenised latents, and the reader's binary cross-entropy."""
+    tokenizer: AceStepAudioTokenizer, detokenizer: AceStepAudioTokenDetokenizer, reader: SkeletonReader,
+    latents: torch.Tensor, skeletons: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Mean squared error of the detokenised latents; what the reader misses of the pitch classes (1 minus the mean
+    correlation over the 12 classes); and its mean squared error in level."""
     quantized, _ = tokenizer.tokenize(latents)
     restored = detokenizer(quantized)
-    entropy = nn.functional.binary_cross_entropy_with_logits(reader(restored), pitches)
-    return (restored - latents).pow(2).mean(), entropy
+    read = reader(restored)
+    heard, wanted = read[..., :12], skeletons[..., :12]
+    heard, wanted = heard - heard.mean(-1, keepdim=True), wanted - wanted.mean(-1, keepdim=True)
+    missed = 1 - nn.functional.cosine_similarity(heard, wanted, dim=-1, eps=1e-3).mean()
+    return (restored - latents).pow(2).mean(), missed, (read[..., 12:] - skeletons[..., 12:]).pow(2).mean()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -82,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
-    mini, reader, known = make_mini(), PitchReader(), set[str]()
+    mini, reader, known = make_mini(), SkeletonReader(), set[str]()
     tokenizer, detokenizer = mini.audio_tokenizer, mini.audio_token_detokenizer
     straight_through(tokenizer)
     items = load_shards(args.cache, known)
@@ -94,8 +97,8 @@ def main(argv: list[str] | None = None) -> int:
         share = spent / (60 * args.minutes)
         for group in optimizer.param_groups:
             group["lr"] = args.rate * min(1.0, (step + 1) / 100) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share)))
-        error, entropy = losses(tokenizer, detokenizer, reader, *draw(items, args.batch, 100, step))
-        loss = error + 1.5 * entropy
+        error, missed, level = losses(tokenizer, detokenizer, reader, *draw(items, args.batch, 100, step))
+        loss = 0.5 * error + 2.0 * missed + level
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
@@ -106,8 +109,8 @@ def main(argv: list[str] | None = None) -> int:
             items += load_shards(args.cache, known)
             with torch.no_grad():
                 held = losses(tokenizer, detokenizer, reader, *draw(judged, 32, 200, 0))
-            print(step, round(spent), f"train {error:.3f} {entropy:.3f} held {held[0]:.3f} {held[1]:.3f}", len(items),
-                  flush=True)
+            print(step, round(spent), f"train {error:.3f} {missed:.3f} {level:.3f} held",
+                  *(f"{value:.3f}" for value in held), f"of {len(items)} clips", flush=True)
             save(args.out, tokenizer, detokenizer)
     save(args.out, tokenizer, detokenizer)
     return 0

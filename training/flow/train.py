@@ -13,48 +13,28 @@ import argparse
 import csv
 import math
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from ..average import Average
 from ..build_mini import load_checkpoints
 from ..mini import make_mini, set_silence_latent
 from .cache import load_shards
 from .network import FlowNetwork
 from .start import start_transformer
-from .tasks import EARLY_WEIGHTS, TASKS, WEIGHTS, Batch, draw_batch
+from .tasks import EARLY_LENGTHS, EARLY_WEIGHTS, LENGTHS, TASKS, WEIGHTS, Batch, draw_batch
 
 DROPOUT = 0.1
 JUDGED_CLIPS = 32
 
 
-class Average:
-    """Exponential moving average of parameters, with a warm-up so that early averages are not the start values."""
-
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], decay: float) -> None:
-        self.parameters = list(parameters)
-        self.decay = decay
-        self.shadow = [parameter.detach().clone() for parameter in self.parameters]
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (20 + step))
-        torch._foreach_lerp_(self.shadow, self.parameters, 1 - decay)
-
-    @torch.no_grad()
-    def swap(self) -> None:
-        """Exchange live and averaged values."""
-        for parameter, shadow in zip(self.parameters, self.shadow, strict=True):
-            live = parameter.detach().clone()
-            parameter.copy_(shadow)
-            shadow.copy_(live)
-
-
-def flow_loss(network: FlowNetwork, batch: Batch, seed: tuple[int, ...], dropout: float = DROPOUT) -> torch.Tensor:
-    """Squared velocity error of each example, ``[B]``; noise, times and dropout follow ``seed``."""
+def flow_loss(
+    network: FlowNetwork, batch: Batch, seed: tuple[int, ...], dropout: float = DROPOUT, half: bool = False
+) -> torch.Tensor:
+    """Squared velocity error of each example, ``[B]``; noise, times and dropout follow ``seed``; ``half``: in bfloat16."""
     device = network.silence.device
     generator = torch.Generator().manual_seed(int(np.random.default_rng(seed).integers(2**62)))
     target = batch.target.to(device)
@@ -63,11 +43,13 @@ def flow_loss(network: FlowNetwork, batch: Batch, seed: tuple[int, ...], dropout
     uniform = torch.rand(len(target), generator=generator).to(device)
     time_value = torch.where(uniform < 0.1, uniform * 10, time_value)
     noisy = (1 - time_value)[:, None, None] * target + time_value[:, None, None] * noise
-    states, mask = network.conditions(batch)
     dropped = (torch.rand(len(target), generator=generator) < dropout).to(device)
-    states = torch.where(dropped[:, None, None], network.null_states(states), states)
-    predicted = network.velocity(noisy, time_value, states, mask, network.context(batch))
-    return (predicted - (noise - target)).pow(2).mean((1, 2))
+    context = network.context(batch)
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        states, mask = network.conditions(batch)
+        states = torch.where(dropped[:, None, None], network.null_states(states), states)
+        predicted = network.velocity(noisy, time_value, states, mask, context)
+    return (predicted.float() - (noise - target)).pow(2).mean((1, 2))
 
 
 @torch.no_grad()
@@ -77,7 +59,7 @@ def judge(network: FlowNetwork, items: list[dict[str, Any]]) -> dict[str, float]
     for number, task in enumerate(TASKS):
         usable = [item for item in items if "rest" in item]
         batch = draw_batch(usable, 12, network.silence, np.random.default_rng([5, number]), weights={task: 1.0},
-                           frames=124, full_prompts=True)
+                           lengths=(124,), full_prompts=True)
         scores[task] = round(float(flow_loss(network, batch, (6, number), dropout=0.0).mean()), 4)
     return scores
 
@@ -103,6 +85,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--stop-file", type=Path, help="a file whose appearance ends the run early, schedule finished")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--half", action="store_true", help="bfloat16 where it is safe: faster where the machine has it")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the transformer; needs a C++ compiler")
     parser.add_argument("--resume", action="store_true")
     return parser.parse_args(argv)
 
@@ -116,6 +100,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.variant == "base" and not (args.out / "base.pt").exists():
         start_transformer(mini.transformer["base"])
     network = FlowNetwork(mini, args.variant).to(args.device)
+    if args.compile:
+        network.transformer.compile(dynamic=True)
     known: set[str] = set()
     items = load_shards(args.cache, known)
     Trainer(network, items, known, args).run()
@@ -191,8 +177,9 @@ class Trainer:
         weights = EARLY_WEIGHTS if share < 0.15 and not sft else WEIGHTS
         if self.tokens_stamp is None:
             weights = {**weights, "cover": 0.0}
-        batch = draw_batch(items, args.batch, self.network.silence.cpu(), rng, weights=weights, full_prompts=sft)
-        loss = flow_loss(self.network, batch, (3, self.step)).mean()
+        batch = draw_batch(items, args.batch, self.network.silence.cpu(), rng, weights=weights, full_prompts=sft,
+                           lengths=EARLY_LENGTHS if share < 0.5 and not sft else LENGTHS)  # fmt: skip
+        loss = flow_loss(self.network, batch, (3, self.step), half=args.half).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)

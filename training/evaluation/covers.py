@@ -1,0 +1,47 @@
+"""Covers over falling strength: melody and harmony of the source fade, the caption takes over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...scoring.reference import chroma_similarity
+from ...stages import Cover
+from .bench import Bench, audio_of, mean
+from .listeners import agreement, present
+
+STRENGTHS = (1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.0)
+
+
+def judge_covers(bench: Bench, variant: str, steps: int) -> dict[str, Any]:
+    """Each clip is covered under the *next* clip's caption and tracks, in its own key, tempo and metre.
+
+    ``similarity``: chroma similarity to the source; ``other``: to another clip, not the caption's (chance); ``ceiling``:
+    of the source's reconstruction. ``instruments``: agreement with the caption's tracks.
+    """
+    count = len(bench.clips)
+    stages = {}
+    for k in range(count):
+        dress = bench.prompt((k + 1) % count)
+        own = bench.prompt(k)
+        prompt = dress.model_copy(update={"bpm": own.bpm, "keyscale": own.keyscale, "timesignature": own.timesignature})
+        for strength in STRENGTHS:
+            stages[_name(k, strength)] = Cover(source=f"clip{k}", strength=strength, variant=variant, steps=steps,
+                                               prompt=prompt, seed=300 + k)  # fmt: skip
+    run = bench.run(stages)
+    rows: dict[str, Any] = {}
+    for strength in STRENGTHS:
+        sounds = [audio_of(run, _name(k, strength)) for k in range(count)]
+        heard = [bench.listeners.tracks(h) for h in bench.hear(sounds)]
+        wanted = [present(bench.clips[(k + 1) % count].instruments) for k in range(count)]
+        rows[str(strength)] = {
+            "similarity": mean([chroma_similarity(bench.samples(k), sounds[k], bench.rate_hz) for k in range(count)]),
+            "other": mean([chroma_similarity(bench.samples((k + 3) % count), sounds[k], bench.rate_hz) for k in range(count)]),
+            "instruments": mean([agreement(h, w, bench.listeners.used) for h, w in zip(heard, wanted, strict=True)]),
+        }
+    similar = [rows[str(strength)]["similarity"] for strength in STRENGTHS]
+    ceiling = mean([chroma_similarity(bench.samples(k), bench.reconstructions[k], bench.rate_hz) for k in range(count)])
+    return {"strengths": rows, "monotone": all(a > b for a, b in zip(similar, similar[1:], strict=False)), "ceiling": ceiling}
+
+
+def _name(k: int, strength: float) -> str:
+    return f"c{k}_{round(100 * strength)}"

@@ -1,0 +1,115 @@
+"""Cover × guidance: ``python -m segue.training.studies.cover_guidance --out docs/studies``.
+
+Question 2 of the seed: does guidance interact with cover strength, and does less guidance in the caption-only phase give
+more freedom? A grid of strength and scale (classifier-free), and for strengths between 0 and 1 guidance in the first phase
+only, in the second only, in both. Figures: chroma similarity to the source, agreement with the caption's tracks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...pipeline.diffusion.schedules import timesteps
+from ...pipeline.spec import Guidance
+from ...scoring.reference import chroma_similarity
+from ...stages import Cover
+from ..evaluation.bench import CHOICE_FIRST_SEED, Bench, audio_of, mean
+from ..evaluation.listeners import agreement, present
+
+STRENGTHS, SCALES, STEPS = (1.0, 0.9, 0.7, 0.5, 0.3), (1.0, 3.0, 5.0, 7.0), 30
+
+
+def covered(bench: Bench, variant: str, strength: float, guidance: Guidance) -> dict[str, float]:
+    """Every clip under the next one's caption; own tempo, key and metre."""
+    count = len(bench.clips)
+    stages = {}
+    for k in range(count):
+        own = bench.prompt(k)
+        prompt = bench.prompt((k + 1) % count).model_copy(
+            update={"bpm": own.bpm, "keyscale": own.keyscale, "timesignature": own.timesignature})
+        stages[f"c{k}"] = Cover(source=f"clip{k}", strength=strength, variant=variant, steps=STEPS, prompt=prompt,
+                                guidance=guidance, seed=k)  # fmt: skip
+    run = bench.run(stages)
+    sounds = [audio_of(run, f"c{k}") for k in range(count)]
+    heard = [bench.listeners.tracks(h) for h in bench.hear(sounds)]
+    wanted = [present(bench.clips[(k + 1) % count].instruments) for k in range(count)]
+    return {
+        "similarity": mean([chroma_similarity(bench.samples(k), sounds[k], bench.rate_hz) for k in range(count)]),
+        "instruments": mean([agreement(h, w, bench.listeners.used) for h, w in zip(heard, wanted, strict=True)]),
+    }
+
+
+def phases(strength: float, scale: float) -> dict[str, Guidance]:
+    """Guidance while the source leads, after it, and throughout: intervals on t that meet between two steps."""
+    ts = timesteps("linear", STEPS, 1.0)
+    switch = int(STEPS * strength)
+    border = (ts[switch - 1] + ts[switch]) / 2
+    return {
+        "source phase": Guidance(kind="cfg", scale=scale, interval=(border, 1.0)),
+        "caption phase": Guidance(kind="cfg", scale=scale, interval=(0.0, border)),
+        "both": Guidance(kind="cfg", scale=scale),
+    }
+
+
+def study(bench: Bench, variant: str) -> dict[str, Any]:
+    grid = {
+        str(strength): {str(scale): covered(bench, variant, strength, Guidance(kind="cfg", scale=scale)) for scale in SCALES}
+        for strength in STRENGTHS
+    }
+    by_phase = {
+        str(strength): {name: covered(bench, variant, strength, g) for name, g in phases(strength, 5.0).items()}
+        for strength in (0.7, 0.5)
+    }
+    return {"variant": variant, "steps": STEPS, "clips": len(bench.clips), "grid": grid, "phases_at_scale_5": by_phase}
+
+
+def draw(results: list[dict[str, Any]], out: Path) -> None:
+    """Two heat maps a variant: similarity to the source, agreement with the caption."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(results), 2, figsize=(9, 3.6 * len(results)), squeeze=False)
+    for row, result in zip(axes, results, strict=True):
+        for axis, figure_name in zip(row, ("similarity", "instruments"), strict=True):
+            values = np.array([[result["grid"][str(s)][str(g)][figure_name] for g in SCALES] for s in STRENGTHS])
+            axis.imshow(values, aspect="auto", cmap="viridis")
+            for (y, x), value in np.ndenumerate(values):
+                axis.text(x, y, f"{value:.2f}", ha="center", va="center", color="w", fontsize=9)
+            axis.set_xticks(range(len(SCALES)), [f"{g:g}" for g in SCALES])
+            axis.set_yticks(range(len(STRENGTHS)), [f"{s:g}" for s in STRENGTHS])
+            axis.set(xlabel="guidance scale", ylabel="cover strength", title=f"{result['variant']}: {figure_name}")
+    figure.tight_layout()
+    figure.savefig(out, dpi=80)
+    plt.close(figure)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="segue.training.studies.cover_guidance", description=__doc__)
+    parser.add_argument("--model", default="segue-mini")
+    parser.add_argument("--out", type=Path, default=Path("docs/studies"))
+    parser.add_argument("--clips", type=int, default=10)
+    parser.add_argument("--variants", nargs="*", default=["base", "sft"])
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        bench = Bench(args.model, args.clips, Path(work), first_seed=CHOICE_FIRST_SEED + 2000)
+        results = [study(bench, variant) for variant in args.variants]
+    (args.out / "cover_guidance.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    draw(results, args.out / "cover_guidance.png")
+    print(json.dumps(results, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,100 @@
+"""What survives the audio tokenizer: ``python -m segue.training.studies.tokenizer --out docs/studies``.
+
+Question 1 of the seed: melody, harmony and rhythm against timbre, stereo and transients, for dense, sparse, vocal and drum
+sources. Each source is heard after the autoencoder alone (ceiling), after a cover at strength 1 without caption, tempo or
+key (so that all it knows comes through the tokens), and beside another source's cover (chance).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...pipeline.spec import Prompt
+from ...stages import Cover
+from ..corpus import Clip
+from ..evaluation.bench import CHOICE_FIRST_SEED, Bench, audio_of, mean
+from .likeness import ASPECTS, likeness, mel_spectrum
+
+KINDS: dict[str, Callable[[Clip], list[str] | None]] = {
+    "dense": lambda clip: list(clip.stems) if len(clip.stems) >= 5 else None,
+    "sparse": lambda clip: next(([t] for t in ("keyboard", "guitar", "strings") if t in clip.stems), None),
+    "vocal": lambda clip: ["vocals"] if "vocals" in clip.stems else None,
+    "drums": lambda clip: ["drums"] if "drums" in clip.stems else None,
+}
+
+
+def study(bench: Bench, each: int, steps: int = 30) -> dict[str, Any]:
+    """Mean likeness of every aspect for every kind: ``tokens``, ``autoencoder`` (ceiling) and ``chance``."""
+    usual = np.mean([mel_spectrum(bench.samples(k), bench.rate_hz) for k in range(len(bench.clips))], axis=0)
+    result: dict[str, Any] = {}
+    for kind, choose in KINDS.items():
+        chosen = [(k, tracks) for k, clip in enumerate(bench.clips) if (tracks := choose(clip)) is not None][:each]
+        stages = {}
+        for k, tracks in chosen:
+            name = f"{kind}{k}"
+            bench.add_input(name, bench.part(k, tracks))
+            prompt = Prompt(caption="", instrumental=True)
+            stages[f"cover_{name}"] = Cover(source=name, strength=1.0, variant="base", steps=steps, prompt=prompt, seed=k)
+        run = bench.run(stages)
+        sources = [bench.part(k, tracks) for k, tracks in chosen]
+        made = [audio_of(run, f"cover_{kind}{k}") for k, _ in chosen]
+        rows = {
+            "tokens": [likeness(s, m, bench.rate_hz, usual) for s, m in zip(sources, made, strict=True)],
+            "autoencoder": [likeness(s, bench.through(s), bench.rate_hz, usual) for s in sources],
+            "chance": [likeness(s, m, bench.rate_hz, usual) for s, m in zip(sources, made[1:] + made[:1], strict=True)],
+        }
+        result[kind] = {name: {a: mean([row[a] for row in found]) for a in ASPECTS} for name, found in rows.items()}
+        result[kind]["sources"] = len(chosen)
+    return result
+
+
+def draw(result: dict[str, Any], out: Path) -> None:
+    """A panel a kind: bars of every aspect beside ceiling and chance."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(result), figsize=(4.2 * len(result), 3.4), sharey=True)
+    at = np.arange(len(ASPECTS))
+    for axis, (kind, rows) in zip(axes, result.items(), strict=True):
+        for shift, name in enumerate(("autoencoder", "tokens", "chance")):
+            axis.bar(at + 0.27 * (shift - 1), [rows[name][a] for a in ASPECTS], 0.26, label=name)
+        axis.set_xticks(at, ASPECTS, rotation=40, ha="right")
+        axis.set_title(f"{kind} ({rows['sources']} sources)")
+        axis.axhline(0, color="0.5", lw=0.5)
+    axes[0].set_ylabel("likeness to the source")
+    axes[0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(out, dpi=80)
+    plt.close(figure)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="segue.training.studies.tokenizer", description=__doc__)
+    parser.add_argument("--model", default="segue-mini")
+    parser.add_argument("--out", type=Path, default=Path("docs/studies"))
+    parser.add_argument("--clips", type=int, default=40, help="clips to choose sources from")
+    parser.add_argument("--each", type=int, default=10, help="sources a kind")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        result = study(Bench(args.model, args.clips, Path(work), first_seed=CHOICE_FIRST_SEED + 1000), args.each)
+    (args.out / "tokenizer.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    draw(result, args.out / "tokenizer.png")
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
