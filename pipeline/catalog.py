@@ -23,8 +23,8 @@ from .atomic import process_alive, process_mark
 from .catalog_schema import catalog_error, open_database
 from .context import Numerics
 from .errors import Problem, RequestError, did_you_mean
+from .home import segue_home
 from .keys import numerics_facts
-from .store import segue_home
 from .take import Take
 
 Status = Literal["running", "done", "failed", "cancelled"]

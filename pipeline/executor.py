@@ -17,10 +17,11 @@ from .catalog import Catalog, RunRecord, StageRecord
 from .context import Result
 from .errors import Cancelled, Problem, RequestError, SegueError
 from .events import CancelToken, FileWritten, Listener, RunDone, RunStarted
+from .home import segue_home
 from .keys import audio_key
 from .models.pool import Pool
 from .models.resolve import adapter_fingerprint
-from .options import RunOptions, decide, home_folder, numerics_of
+from .options import RunOptions, decide, numerics_of
 from .outputs import prepare_folder, write_document, write_take
 from .preference_log import PreferenceLog
 from .prepare import Prepared, prepare, read_inputs, with_choices
@@ -59,7 +60,7 @@ def execute(
     if out is None:
         _no_folder_needed(prepared)
     sounds = read_inputs(prepared)
-    with Catalog(home_folder(home) / "catalog.sqlite3") as catalog:
+    with Catalog(segue_home(home) / "catalog.sqlite3") as catalog:
         numerics = numerics_of(decided)
         assert chosen.seed is not None
         facts = {"out": None if out is None else str(Path(out).absolute()), "options": decided.model_dump(),
@@ -68,7 +69,7 @@ def execute(
         if out is not None and "{run_id}" not in str(out):
             prepare_folder(Path(out).absolute())
         record = catalog.begin_run(chosen.name, chosen.to_yaml(), chosen.seed, numerics, facts)
-        return _Execution(prepared, sounds, record, catalog, home_folder(home), decided, on_event, cancel).carry_out()
+        return _Execution(prepared, sounds, record, catalog, segue_home(home), decided, on_event, cancel).carry_out()
 
 
 def resume(
@@ -82,7 +83,7 @@ def resume(
     """Go on with a run that was stopped or killed: same preset, seed, numerics, folder; what was finished is not made
     again, and the files become what an uninterrupted run would have made. A finished run is gone through again (all from
     the store). Raises `RequestError` for an unknown id, or while another process works on it."""
-    with Catalog(home_folder(home) / "catalog.sqlite3") as catalog:
+    with Catalog(segue_home(home) / "catalog.sqlite3") as catalog:
         record = catalog.run(run_id)
         pipeline = load(record.yaml).placed(Path(record.options["base"]), None, {})
         options = RunOptions(**record.options["options"])
@@ -96,7 +97,7 @@ def resume(
         _same_inputs(record, sounds)
         _same_weights(record, prepared)
         record = catalog.reopen_run(record.id)
-        return _Execution(prepared, sounds, record, catalog, home_folder(home), options, on_event, cancel).carry_out()
+        return _Execution(prepared, sounds, record, catalog, segue_home(home), options, on_event, cancel).carry_out()
 
 
 def rerun(

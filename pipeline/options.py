@@ -5,7 +5,6 @@ Everything here is fixed when a run is created, recorded with it, and used again
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,7 +14,6 @@ from .context import Numerics
 from .errors import Problem, RequestError
 from .keys import versions
 from .spec import Spec
-from .store import segue_home
 
 
 class RunOptions(Spec):
@@ -33,11 +31,6 @@ class RunOptions(Spec):
     offline: bool = False
     cpu_offload: bool = False
     device_budget_gb: float | None = Field(None, gt=0)
-
-
-def home_folder(home: str | Path | None = None) -> Path:
-    """Where store and catalog live: the argument, else `SEGUE_HOME`, else ``~/.cache/segue``."""
-    return Path(home).expanduser() if home is not None else segue_home()
 
 
 def decide(options: RunOptions) -> tuple[RunOptions, Numerics]:
