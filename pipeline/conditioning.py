@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from .errors import Problem, RequestError, did_you_mean
-from .spec import Prompt
+from .prompt import Prompt
 
 TASK_INSTRUCTIONS = {
     "text2music": "Fill the audio semantic mask based on the given conditions:",

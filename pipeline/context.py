@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from ..scoring.report import QualityReport
-from .spec import Pipeline, Prompt
+from .prompt import Prompt
 from .take import Audio, Latent, Take
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Context(Protocol):
     """What a stage may ask for while it runs."""
 
     stage: str                     # this stage's name
-    pipeline: Pipeline             # the preset, its seed decided
+    preset: str                    # the preset's text, its seed decided
+    run_seed: int
     numerics: Numerics
     out: Path | None               # the run's folder, for stages that write files
     created: str                   # the run's creation time, ISO 8601 UTC, the same after a resume

@@ -1,23 +1,23 @@
 """Everything about a pipeline that can be known wrong before a run, each as a `Problem` that says what to write instead.
 
-One generator a kind of fault; `every_problem` runs them all. This module knows no stage type, only class facts of `Stage`.
+`build_graph` gives the graph of a sound preset. One generator a kind of fault; `every_problem` runs them all. This module
+knows no stage type, only class facts of `Stage`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
 
 import networkx as nx
 
-from .errors import Problem, did_you_mean
+from .errors import Problem, RequestError, did_you_mean
 from .expression import Expression, ExpressionError, parse
+from .graph import Graph, GraphScope, InputFacts
 from .model_checks import adapter_problems, length_problems, listed, variant_problems, warn_of_weak_points
+from .models.base import ModelInfo
+from .places import located
 from .scope import Scope
-from .spec import DiffusionStage, Prompt, Stage
-
-if TYPE_CHECKING:
-    from .graph import Graph
+from .spec import DiffusionStage, Preset, Prompt, Stage
 
 Warn = Callable[[Problem], None]
 
@@ -25,12 +25,27 @@ MAX_TAKES = 100_000
 """Takes one stage may fan out to. More is a slip of the pen: an overnight run is many runs."""
 
 
+def build_graph(pipeline: Preset, *, model: ModelInfo | None, facts: Mapping[str, InputFacts] | None = None) -> Graph:
+    """Check the whole pipeline and give its graph; `Graph.warnings` holds what does not keep it from running.
+
+    `model` is the resolved model (None: what depends on it is not checked); `facts` are the input files' headers by input
+    name (an input nobody looked at is not checked). Raises RequestError with **every** problem found.
+    """
+    graph = Graph(pipeline, model, facts)
+    warnings: list[Problem] = []
+    problems = located(dict.fromkeys(every_problem(graph, warnings.append)), pipeline)
+    if problems:
+        raise RequestError(sorted(problems, key=lambda p: p.line or 0))
+    graph.warnings = tuple(located(dict.fromkeys(warnings), pipeline))
+    return graph
+
+
 def every_problem(graph: Graph, warn: Warn) -> Iterator[Problem]:
     """All problems of the graph; `warn` is called with what does not keep it from running."""
     yield from structure_problems(graph)
     yield from _inputs(graph, warn)
     for name, stage in graph.pipeline.stages.items():
-        scope = Scope(graph, name, warn)
+        scope = GraphScope(graph, name, warn)
         yield from _takes(graph, scope, stage)
         if isinstance(stage, DiffusionStage):
             yield from variant_problems(graph.model, scope, stage)
@@ -46,7 +61,7 @@ def structure_problems(graph: Graph) -> Iterator[Problem]:
     yield from _cycles(graph)
     yield from _outputs(graph)
     for name, stage in graph.pipeline.stages.items():
-        scope = Scope(graph, name)
+        scope = GraphScope(graph, name)
         yield from _references(graph, scope, stage)
         yield from _when(graph, scope, stage)
         yield from _report(graph, scope, stage)

@@ -6,17 +6,14 @@ Knows variants by their `VariantInfo` only; no weights, no concrete stage type.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from .conditioning import triggers_cover
 from .diffusion.schedules import timesteps
 from .errors import Problem, RequestError, did_you_mean
+from .graph import Graph
 from .models.base import ModelInfo, VariantInfo
 from .scope import Scope
 from .spec import DiffusionStage
-
-if TYPE_CHECKING:
-    from .graph import Graph
 
 
 def variant_problems(model: ModelInfo | None, scope: Scope, stage: DiffusionStage) -> Iterator[Problem]:

@@ -21,9 +21,10 @@ from .keys import digest, numerics_facts
 from .keys import noise as draw_noise
 from .models.base import Model, ModelInfo, VariantInfo
 from .models.pool import Pool
-from .spec import Pipeline
+from .spec import Preset
 from .store import Entry, Store
 from .take import Audio, Latent, Take
+from .yaml_text import to_yaml
 
 
 class Counts:
@@ -48,12 +49,14 @@ class Session:
     """One run's models, store, counts and listeners."""
 
     def __init__(
-        self, pipeline: Pipeline, model: ModelInfo | None, pool: Pool | None, store: Store, numerics: Numerics, counts: Counts,
+        self, pipeline: Preset, model: ModelInfo | None, pool: Pool | None, store: Store, numerics: Numerics, counts: Counts,
         *, out: Path | None, created: str, on_event: Listener | None, cancel: CancelToken | None,
     ) -> None:
         self.pipeline, self.model, self._pool, self.store = pipeline, model, pool, store
         self.numerics, self.counts, self.out, self.created = numerics, counts, out, created
         self._on_event, self.cancel = on_event, cancel or CancelToken()
+        assert pipeline.seed is not None
+        self.preset, self.run_seed = to_yaml(pipeline), pipeline.seed
         self.warnings: list[str] = []
 
     @property
@@ -140,7 +143,7 @@ class StageContext:
     def __init__(self, session: Session, stage: str) -> None:
         self._session, self.stage = session, stage
         self.numerics, self.out, self.created = session.numerics, session.out, session.created
-        self.pipeline = session.pipeline
+        self.preset, self.run_seed = session.preset, session.run_seed
 
     def info(self, variant: str | None, task: str | None = None) -> VariantInfo:
         return self._session.info(variant, task)

@@ -31,7 +31,7 @@ from typing import Any
 
 from .audio_file import read_tags
 from .errors import Problem, RequestError
-from .spec import Prompt
+from .prompt import Prompt
 from .take import Take
 
 _NEEDED = ("SEGUE_PRESET", "SEGUE_RUN_SEED", "SEGUE_STAGE", "SEGUE_INDEX", "SEGUE_SEED")

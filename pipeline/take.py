@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from ..scoring.report import QualityReport
-from .spec import Prompt
+from .prompt import Prompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Audio:
     def save(self, path: str | Path, **tags: str) -> Path:
         """Write a sound file; the format follows the ending (FLAC and WAV in 24 bit). Peaks above full scale are
         brought under it, which is the only change made. Returns the path."""
-        from .audio_file import write_audio
+        from .audio_write import write_audio
 
         return write_audio(Path(path), self, tags=tags).path
 

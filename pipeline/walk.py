@@ -164,8 +164,7 @@ class StageRunner:
             step["weights"] = self._fingerprint()
         if len(job.sources) > 1:
             step["sources"] = {key: take.key for key, take in job.sources.items()}
-        stages = self.session.pipeline.stages
-        diffused = any(stages[name].diffuses for name in self.graph.ancestors(self.name) if name in stages)
+        diffused = any(map(self.graph.diffused, self.graph.sources(self.name).values()))
         return Take(
             stage=self.name, index=job.index, seed=job.seed if self.stage.draws or main is None else main.seed,
             prompt=result.prompt.over(job.prompt) if result.prompt else job.prompt, key=job.key, signal=signal, report=report,

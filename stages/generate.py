@@ -15,11 +15,11 @@ from ..pipeline.conditioning import instruction_for
 from ..pipeline.context import Context, Job, Result
 from ..pipeline.errors import Problem
 from ..pipeline.models.base import ConditionRequest, VariantInfo
-from ..pipeline.spec import DiffusionStage, Name, Unit
+from ..pipeline.spec import DiffusionStage, Name, Stage, Unit
 from .denoise import Plan, denoise
 
 if TYPE_CHECKING:
-    from ..pipeline.graph import Scope
+    from ..pipeline.scope import Scope
 
 
 class Generate(DiffusionStage):
@@ -99,7 +99,8 @@ class Refine(DiffusionStage):
 
 def _readers_that_want_sound(scope: Scope) -> Iterator[Problem]:
     """Denoising stages that would take the noisy state of a checkpoint for a finished sound."""
-    for name, stage in scope.pipeline.stages.items():
+    for name, stage in scope.stages.items():
+        assert isinstance(stage, Stage)
         for key, source in stage.references().items():
             if source == scope.stage and stage.diffuses and not (isinstance(stage, Refine) and key == "source"):
                 yield Problem(

@@ -23,7 +23,7 @@ from .denoise import Plan, denoise
 from .generate import timbre_of
 
 if TYPE_CHECKING:
-    from ..pipeline.graph import Scope
+    from ..pipeline.scope import Scope
 
 Window = tuple[float, float]
 

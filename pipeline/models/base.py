@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from ..spec import Prompt
+from ..prompt import Prompt
 
 if TYPE_CHECKING:  # annotations only: checking a preset must not cost the import of torch
     import torch

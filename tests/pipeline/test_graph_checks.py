@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 from segue.pipeline.errors import Problem, RequestError
-from segue.pipeline.graph import Graph, InputFacts, Scope, build_graph
+from segue.pipeline.graph import Graph, GraphScope, InputFacts, Scope
+from segue.pipeline.graph_checks import build_graph
 from segue.pipeline.models.base import ModelInfo, VariantDefaults, VariantInfo
-from segue.pipeline.spec import Adapter, DiffusionStage, Name, Pipeline, Prompt, Stage
+from segue.pipeline.pipeline import Pipeline
+from segue.pipeline.spec import Adapter, DiffusionStage, Name, Prompt, Stage
 
 
 class Make(DiffusionStage):
@@ -312,6 +314,6 @@ def test_all_problems_come_at_once_with_lines() -> None:
 
 
 def test_a_scope_answers_for_names_that_do_not_exist() -> None:
-    scope = Scope(Graph(Pipeline(stages={"a": Change(source="x")})), "a")
+    scope = GraphScope(Graph(Pipeline(stages={"a": Change(source="x")})), "a")
     assert scope.duration_s("x") is None and scope.takes("x") == 1 and scope.has_report("x") and scope.info is None
     assert scope.report_fields("x") is None and scope.input("x") is None

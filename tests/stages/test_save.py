@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,9 @@ from pydantic import ValidationError
 from segue.pipeline.audio_file import PEAK_CEILING, probe_audio, read_audio, read_tags, samples_sha256, write_audio
 from segue.pipeline.context import Job, Result
 from segue.pipeline.errors import RequestError, RunError
-from segue.pipeline.spec import Pipeline, Prompt
+from segue.pipeline.graph import Graph, GraphScope
+from segue.pipeline.pipeline import Pipeline
+from segue.pipeline.spec import Prompt
 from segue.pipeline.tags import read_take_tags, take_tags
 from segue.pipeline.take import Audio, Signal, Take
 from segue.scoring.loudness import loudness
@@ -31,7 +32,8 @@ class Surroundings:
 
     def __init__(self, out: Path | None) -> None:
         self.out, self.created = out, CREATED
-        self.pipeline = Pipeline(name="demo", seed=5, inputs={"clip": "song.wav"}, stages={"saved": Save(source="clip")})
+        made = Pipeline(name="demo", seed=5, inputs={"clip": "song.wav"}, stages={"saved": Save(source="clip")})
+        self.preset, self.run_seed = made.to_yaml(), 5
 
     def audio(self, take: Take, rate_hz: int | None = None, channels: int | None = None) -> Audio:
         return take.signal.audio()
@@ -123,7 +125,7 @@ def test_tags_say_how_the_take_came_about(tmp_path: Path) -> None:
     tags = read_take_tags(tmp_path / facts["file"])
     assert (tags.stage, tags.index, tags.run_seed, tags.seed, tags.key, tags.base) == ("saved", 2, 5, 77, "jobkey", None)
     assert tags.prompt == Prompt(caption="Heavy boots on marble floor", bpm=96)
-    assert tags.preset == Surroundings(None).pipeline.to_yaml()
+    assert tags.preset == Surroundings(None).preset
     assert tags.lineage[1]["low_pass"]["cutoff_hz"] == 4000.0
     assert read_tags(tmp_path / facts["file"])["TITLE"] == "Heavy boots on marble floor"
 
@@ -199,8 +201,7 @@ def test_two_stages_may_not_write_over_each_other() -> None:
     })
 
     def problems(name: str) -> list[str]:
-        scope = SimpleNamespace(stage=name, pipeline=pipeline, problem=lambda cause, fix, key: f"{key}: {cause}")
-        return list(pipeline.stages[name].check(scope))  # type: ignore[arg-type]
+        return [str(p) for p in pipeline.stages[name].check(GraphScope(Graph(pipeline), name))]
 
     assert problems("one") == problems("three") == problems("four") == []
     assert len(problems("d")) == 2
