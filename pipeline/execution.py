@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..scoring.preferences import pairs_best_worst
-from .catalog import Catalog, RunRecord, StageRecord
+from .catalog import Catalog
 from .context import Result
 from .errors import Cancelled, SegueError
 from .events import CancelToken, FileWritten, Listener, RunDone, RunStarted
@@ -22,6 +22,7 @@ from .options import RunOptions
 from .outputs import prepare_folder, write_document, write_take
 from .preference_log import PreferenceLog
 from .prepare import Prepared
+from .records import RunRecord, StageRecord
 from .run import Run
 from .scored_groups import groups_of
 from .session import Counts, Session, StoredViews, threads

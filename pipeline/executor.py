@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .catalog import Catalog, RunRecord
+from .catalog import Catalog
 from .errors import Problem, RequestError
 from .events import CancelToken, Listener
 from .execution import Execution
@@ -19,6 +19,7 @@ from .models.resolve import adapter_fingerprint
 from .options import RunOptions, decide, numerics_of
 from .outputs import prepare_folder
 from .prepare import Prepared, prepare, read_inputs, with_choices
+from .records import RunRecord
 from .run import Run
 from .spec import SEED_MAX, DiffusionStage, Preset
 from .tags import read_take_tags

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from .catalog import StageRecord
 from .context import Job, Result
 from .errors import RunError
 from .events import StageDone, StageStarted, TakeDone
@@ -25,6 +24,7 @@ from .keys import canonical_json
 from .models.files import path_fingerprint
 from .models.pool import is_out_of_memory
 from .models.resolve import adapter_fingerprint
+from .records import StageRecord
 from .session import Session, StageContext, StoredViews, ordinary
 from .spec import DiffusionStage, Stage
 from .store import Entry
