@@ -6,7 +6,7 @@ A stage never sees the executor; it sees a `Context`. This module knows no stage
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,6 +33,10 @@ class Numerics:
     micro_batch: int = 1
     tile_frames: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    def portable(self) -> Numerics:
+        """The same without the device's number: cuda:1 gives what cuda:0 gives."""
+        return replace(self, device=self.device.split(":")[0])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Knows no stage type, and not how a run came to be (that is `executor`'s part).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from .outputs import prepare_folder, write_document, write_take
 from .preference_log import PreferenceLog
 from .prepare import Prepared
 from .records import RunRecord, StageRecord
+from .repetition import Expected
 from .run import Run
 from .scored_groups import groups_of
 from .session import Counts, Session, StoredViews, threads
@@ -34,7 +35,8 @@ from .walk import walk
 
 @dataclass
 class Execution:
-    """One run being carried out: the state that files, catalog and log need while the stages go by."""
+    """One run being carried out: the state that files, catalog and log need while the stages go by. `notes` are warnings to
+    begin with; `expected` is the take that a rerun is to give."""
 
     prepared: Prepared
     sounds: Mapping[str, Audio]
@@ -44,6 +46,8 @@ class Execution:
     options: RunOptions
     on_event: Listener | None
     cancel: CancelToken | None
+    expected: Expected | None = None
+    notes: Sequence[str] = ()
     files: list[Path] = field(default_factory=list)
     audio_paths: dict[tuple[str, int], Path] = field(default_factory=dict)
     pairs: int = 0
@@ -86,7 +90,7 @@ class Execution:
         store = Store(self.home / "store", on_warning=lambda text: warn[0](text))
         session = Session(
             self.prepared.pipeline, model, pool, store, self.record.numerics, counts, out=folder, created=self.record.created,
-            on_event=self.on_event, cancel=self.cancel,
+            on_event=self.on_event, cancel=self.cancel, preset=self.record.options.get("preset"),
         )
         warn.append(session.warn)
         return session
@@ -94,7 +98,7 @@ class Execution:
     def _run(self, session: Session, begun: float) -> Run:
         pipeline, graph = self.prepared.pipeline, self.prepared.graph
         session.emit(RunStarted(self.record.id, tuple(graph.order)))
-        for text in self.prepared.warnings:
+        for text in (*self.notes, *self.prepared.warnings):
             session.warn(text)
         inputs = {name: self._input(session, name) for name in graph.inputs}
         made, stages = walk(session, graph, inputs, self.record.seed, lambda *done: self._after(session, *done), self._note)
@@ -144,6 +148,9 @@ class Execution:
                 session.emit(FileWritten(name, take.index, str(path)))
             self.catalog.record_take(self.record.id, take, audio=path)
         self.catalog.record_stage(self.record.id, stage)
+        told = self.expected.compare(name, takes) if self.expected is not None else None
+        if told is not None:
+            session.warn(told, name)
         if spec.scores:
             self._log_groups(session, name, takes)
 
@@ -152,7 +159,7 @@ class Execution:
         own = take.lineage[-1].get("file") if session.pipeline.stages[take.stage].writes_files else None
         if isinstance(own, str):
             return out / own
-        tags = take_tags(take, preset_yaml=session.preset, run_seed=self.record.seed)
+        tags = take_tags(take, preset_yaml=session.preset, run_seed=self.record.seed, numerics=session.numerics)
         return write_take(take, out, tags).path
 
     def _log_groups(self, session: Session, name: str, takes: tuple[Take, ...]) -> None:

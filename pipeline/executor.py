@@ -6,7 +6,7 @@ Knows no stage type; presets come as objects or through a `load` function it is 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from .catalog import Catalog
@@ -15,11 +15,12 @@ from .events import CancelToken, Listener
 from .execution import Execution
 from .home import segue_home
 from .keys import audio_key
-from .models.resolve import adapter_fingerprint
+from .models.resolve import weights_mark
 from .options import RunOptions, decide, numerics_of
 from .outputs import prepare_folder
 from .prepare import Prepared, prepare, read_inputs, with_choices
 from .records import RunRecord
+from .repetition import Expected, lost_inputs, options_then, other_sources
 from .run import Run
 from .spec import SEED_MAX, DiffusionStage, Preset
 from .tags import read_take_tags
@@ -44,6 +45,26 @@ def execute(
     """Run a pipeline. `out` is the folder for audio, report and preference log ("{run_id}" in it stands for the run's id;
     None writes no files). Raises `RequestError` before anything is computed when the request can't be carried out,
     `RunError` when it fails on the way, `Cancelled` after `cancel.cancel()`; finished takes are kept in every case."""
+    return _start(
+        pipeline, out, seed=seed, takes=takes, inputs=inputs, on_event=on_event, cancel=cancel, options=options, home=home
+    )
+
+
+def _start(
+    pipeline: Preset,
+    out: str | Path | None,
+    *,
+    seed: int | None,
+    takes: int | None = None,
+    inputs: Mapping[str, str | Path] | None,
+    on_event: Listener | None,
+    cancel: CancelToken | None,
+    options: RunOptions | None,
+    home: str | Path | None,
+    expected: Expected | None = None,
+    notes: Sequence[str] = (),
+) -> Run:
+    """Fix every choice, check everything, note the run, carry it out. `expected` and `notes`: see `Execution`."""
     chosen = with_choices(pipeline, seed=seed, takes=takes, inputs=inputs)
     if chosen.seed is None:
         chosen = with_choices(chosen, seed=secrets.randbelow(SEED_MAX))
@@ -52,16 +73,22 @@ def execute(
     if out is None:
         _no_folder_needed(prepared)
     sounds = read_inputs(prepared)
+    keys, weights = _input_keys(sounds), _weights(prepared)
+    if expected is not None and (other := other_sources(expected.file, expected.tags, chosen, keys, weights)):
+        raise RequestError(other)
     with Catalog(segue_home(home) / "catalog.sqlite3") as catalog:
         numerics = numerics_of(decided)
         assert chosen.seed is not None
         facts = {"out": None if out is None else str(Path(out).absolute()), "options": decided.model_dump(),
-                 "base": str((chosen._base or Path.cwd()).absolute()), "inputs": _input_keys(sounds),
-                 "weights": _weights(prepared)}
+                 "base": str((chosen._base or Path.cwd()).absolute()), "inputs": keys, "weights": weights,
+                 "preset": expected.tags.preset if expected is not None else None}
         if out is not None and "{run_id}" not in str(out):
             prepare_folder(Path(out).absolute())
         record = catalog.begin_run(chosen.name, to_yaml(chosen), chosen.seed, numerics, facts)
-        return Execution(prepared, sounds, record, catalog, segue_home(home), decided, on_event, cancel).carry_out()
+        execution = Execution(
+            prepared, sounds, record, catalog, segue_home(home), decided, on_event, cancel, expected=expected, notes=notes
+        )
+        return execution.carry_out()
 
 
 def resume(
@@ -103,13 +130,26 @@ def rerun(
     options: RunOptions | None = None,
     home: str | Path | None = None,
 ) -> Run:
-    """Make the take of a tagged audio file again, from the preset and seed in its tags. Input files are looked for where
-    the preset says; give `inputs` when they moved. Raises `RequestError` for a file without Segue's tags."""
+    """Make the take of a tagged audio file again, byte for byte: from the preset and seed in its tags, under the threads, dtype,
+    kind of device, micro-batch and tile it was made with. Input files are looked for where the preset says; give `inputs` when
+    they moved. What `options` says wins over the tags.
+
+    Raises `RequestError` for a file without Segue's tags, and where the take would be another one: an input that is not there
+    or another sound, other weights, no such device. Where only rounding may differ (other library versions, options given
+    here) the run says so as a warning."""
     tags = read_take_tags(Path(file))
     pipeline = load(tags.preset)
     if tags.base is not None:
         pipeline = pipeline.placed(Path(tags.base), None, {})
-    return execute(pipeline, out, seed=tags.run_seed, inputs=inputs, on_event=on_event, cancel=cancel, options=options, home=home)
+    lost = lost_inputs(Path(file), pipeline, inputs or {})
+    if lost:
+        raise RequestError(lost)
+    then, notes = options_then(Path(file), tags, options)
+    expected = Expected(Path(file), tags, excused=bool(notes))
+    return _start(
+        pipeline, out, seed=tags.run_seed, inputs=inputs, on_event=on_event, cancel=cancel, options=then, home=home,
+        expected=expected, notes=notes,
+    )
 
 
 def _no_folder_needed(prepared: Prepared) -> None:
@@ -132,8 +172,7 @@ def _weights(prepared: Prepared) -> dict[str, str]:
     for name in graph.order:
         info, stage = graph.info(name), graph.stage(name)
         if info is not None and isinstance(stage, DiffusionStage):
-            laid = [adapter_fingerprint(prepared.pipeline.path(a.path)) for a in stage.adapters]
-            found[name] = "+".join([info.fingerprint, *laid])
+            found[name] = weights_mark(info, [(prepared.pipeline.path(a.path), a.scale) for a in stage.adapters])
     return found
 
 

@@ -7,7 +7,7 @@ Knows no stage type, runs nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .context import Job, Numerics, main_of
@@ -41,7 +41,7 @@ def plan_jobs(
     """The stage's work, in output order. `sources` are the upstream takes by reference key; `fingerprint` covers weights and
     adapters ('' where the stage uses none). Raises `RunError` when the lists can't be aligned."""
     planned: list[Job | Passing] = []
-    kind = replace(numerics, device=numerics.device.split(":")[0])  # cuda:1 gives what cuda:0 gives
+    kind = numerics.portable()
     for index, aligned in _align(name, sources):
         main = main_of(aligned)
         if when is not None and main is not None and not _holds(when, name, main):

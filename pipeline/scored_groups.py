@@ -65,10 +65,5 @@ def generation_of(take: Take) -> Generation:
     return Generation(
         model=last.get("variant"), steps=last.get("steps"), seed=take.seed, shift=last.get("shift"), model_id=last.get("model"),
         model_revision=revision or None, adapters_sha256=digest(adapters) if adapters else None, sampler=last.get("solver"),
-        schedule=last.get("schedule"), guidance=last.get("guidance"), extra={"lineage": plain_lineage(take)},
+        schedule=last.get("schedule"), guidance=last.get("guidance"), extra={"lineage": take.plain_lineage()},
     )
-
-
-def plain_lineage(take: Take) -> list[dict[str, Any]]:
-    """The take's lineage without traces (whose seconds differ from run to run)."""
-    return [{k: v for k, v in step.items() if k != "trace"} for step in take.lineage]

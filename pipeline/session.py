@@ -46,17 +46,18 @@ class Counts:
 
 
 class Session:
-    """One run's models, store, counts and listeners."""
+    """One run's models, store, counts and listeners. `preset` is the text its files are tagged with (left out: the pipeline's
+    own)."""
 
     def __init__(
         self, pipeline: Preset, model: ModelInfo | None, pool: Pool | None, store: Store, numerics: Numerics, counts: Counts,
-        *, out: Path | None, created: str, on_event: Listener | None, cancel: CancelToken | None,
+        *, out: Path | None, created: str, on_event: Listener | None, cancel: CancelToken | None, preset: str | None = None,
     ) -> None:
         self.pipeline, self.model, self._pool, self.store = pipeline, model, pool, store
         self.numerics, self.counts, self.out, self.created = numerics, counts, out, created
         self._on_event, self.cancel = on_event, cancel or CancelToken()
         assert pipeline.seed is not None
-        self.preset, self.run_seed = to_yaml(pipeline), pipeline.seed
+        self.preset, self.run_seed = preset or to_yaml(pipeline), pipeline.seed
         self.warnings: list[str] = []
 
     @property
@@ -123,7 +124,7 @@ class StoredViews:
     def encode(self, audio: Audio, codec: str) -> Latent:
         """Encode once; the latent is an entry of its own, since an input's key knows neither autoencoder nor numerics."""
         session = self._session
-        key = digest({"encode": self._key, "codec": codec, "numerics": numerics_facts(session.numerics)})
+        key = digest({"encode": self._key, "codec": codec, "numerics": numerics_facts(session.numerics.portable())})
         kept = session.store.get(key)
         if kept is not None and kept.latent is not None:
             return kept.latent

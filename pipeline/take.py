@@ -153,5 +153,9 @@ class Take:
     def duration_s(self) -> float:
         return self.signal.duration_s
 
+    def plain_lineage(self) -> list[dict[str, Any]]:
+        """The lineage without traces, whose seconds differ from run to run."""
+        return [{k: v for k, v in step.items() if k != "trace"} for step in self.lineage]
+
     def with_(self, **changes: Any) -> Take:
         return replace(self, **changes)

@@ -23,7 +23,7 @@ from .jobs import Passing, group_of, plan_jobs
 from .keys import canonical_json
 from .models.files import path_fingerprint
 from .models.pool import is_out_of_memory
-from .models.resolve import adapter_fingerprint
+from .models.resolve import weights_mark
 from .records import StageRecord
 from .session import Session, StageContext, StoredViews, ordinary
 from .spec import DiffusionStage, Stage
@@ -96,8 +96,7 @@ class StageRunner:
         if not isinstance(self.stage, DiffusionStage):
             return "+".join(path_fingerprint(path) for path in map(self.context.path, self.stage.weight_paths()) if path.exists())
         info = self.session.info(self.stage.variant, self.stage.task)
-        adapters = [f"{adapter_fingerprint(self.context.path(a.path))}*{a.scale!r}" for a in self.stage.adapters]
-        return "+".join([info.fingerprint, *adapters])
+        return weights_mark(info, [(self.context.path(a.path), a.scale) for a in self.stage.adapters])
 
     def _known(self, jobs: Sequence[Job]) -> dict[int, Result]:
         found = {}

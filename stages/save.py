@@ -100,7 +100,7 @@ class Save(Stage):
         path = folder / f"{self._stem(job, ctx)}.{self.format}"
         audio, levelled = self._levelled(ctx.audio(job.source))
         take = job.source.with_(stage=ctx.stage, index=job.index, prompt=job.prompt, key=job.key)
-        tags = take_tags(take, preset_yaml=ctx.preset, run_seed=ctx.run_seed)
+        tags = take_tags(take, preset_yaml=ctx.preset, run_seed=ctx.run_seed, numerics=ctx.numerics)
         written = write_audio(path, audio, format=self.format, subtype=self.subtype, tags=tags)
         facts = {
             "file": path.relative_to(out).as_posix(), "format": written.format, "subtype": written.subtype, **levelled,
