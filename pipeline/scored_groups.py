@@ -60,7 +60,7 @@ def _entry(take: Take, path: Path | None, folder: Path | None) -> GroupEntry:
 
 def generation_of(take: Take) -> Generation:
     """How the take was made: the last denoising stage's settings, with the whole lineage beside them."""
-    last: Mapping[str, Any] = next((s for s in reversed(take.lineage) if "timesteps" in s), {})
+    last: Mapping[str, Any] = next((s for s in reversed(take.lineage) if s.get("timesteps")), {})
     revision, _, adapters = str(last.get("weights", "")).partition("+")
     return Generation(
         model=last.get("variant"), steps=last.get("steps"), seed=take.seed, shift=last.get("shift"), model_id=last.get("model"),

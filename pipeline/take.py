@@ -116,6 +116,11 @@ class Signal:
             self._latent = self._views.encode(self.audio(), codec)
         return self._latent
 
+    @property
+    def checkpoint(self) -> Latent | None:
+        """The latent when it is a step checkpoint, still noisy; None for a finished sound. Makes no view."""
+        return self._latent if self._latent is not None and self._latent.t > 0 else None
+
     def known(self) -> tuple[Audio | None, Latent | None]:
         """The views that exist right now, without making any."""
         return self._audio, self._latent
