@@ -25,7 +25,7 @@ class Graph:
     """Inputs and stages as a DAG (`digraph`, edges from source to reader), and what follows from it.
 
     Fan-out: a diffusing stage none of whose ancestors diffuses makes ``stage.takes or pipeline.takes`` takes per input
-    take; every other stage ``stage.takes or 1``; a choosing stage gives at most its `keep`. Sources with one take are
+    take; every other stage ``stage.takes or 1``; a choosing stage gives at most its `keep` (and what passes it by). Sources with one take are
     broadcast, others must agree. Take i of a stage with fan-out f comes from take i // f of each source that is not
     broadcast; a take for which `when` is false passes once, so `takes` is the most there can be.
 
@@ -96,7 +96,7 @@ class Graph:
         counts = [self.takes(source) for source in self.sources(name).values()]
         if stage.chooses:
             total, keep = sum(counts) or 1, getattr(stage, "keep", None)
-            return min(total, keep) if isinstance(keep, int) else total
+            return min(total, keep) if isinstance(keep, int) and stage.when is None else total
         return max(counts, default=1) * self.fan_out(name)
 
     def stage(self, name: str) -> Stage:

@@ -7,6 +7,7 @@ knows no stage type, only class facts of `Stage`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import networkx as nx
 
@@ -16,10 +17,16 @@ from .graph import Graph, GraphScope, InputFacts
 from .model_checks import adapter_problems, length_problems, listed, variant_problems, warn_of_weak_points
 from .models.base import ModelInfo
 from .places import located
+from .plain_kinds import kinds_in
 from .scope import Scope
 from .spec import DiffusionStage, Preset, Prompt, Stage
 
 Warn = Callable[[Problem], None]
+
+_WORDS = {str: "text", int: "a number", float: "a number", bool: "true/false"}
+_PROMPT_KINDS = {
+    name: _WORDS[kind] for name, info in Prompt.model_fields.items() for kind in kinds_in(info.annotation) if kind in _WORDS
+}
 
 MAX_TAKES = 100_000
 """Takes one stage may fan out to. More is a slip of the pen: an overnight run is many runs."""
@@ -214,6 +221,17 @@ def _when_names(graph: Graph, scope: Scope, expression: Expression) -> Iterator[
                     f"its fields are {listed(sorted(known))}",
                     "when",
                 )
+    yield from (scope.problem(wrong.cause, wrong.fix, "when") for wrong in expression.clashes(partial(_kind_of_field, stages)))
+
+
+def _kind_of_field(stages: Mapping[str, Stage], root: str, field: str) -> str | None:
+    """What a field of a report or the prompt holds, in the words of `when`; None where that is not known."""
+    if root == "prompt":
+        return _PROMPT_KINDS.get(field)
+    known = stages[root].report_fields() if root in stages and stages[root].scores else None
+    if known is None or field not in known:
+        return None
+    return "a list" if field == "defects" else "a number"
 
 
 def _report(graph: Graph, scope: Scope, stage: Stage) -> Iterator[Problem]:

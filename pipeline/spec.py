@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, SerializeAsAny, field_validator, model_validator
 
+from .diffusion.schedules import turbo_shift
 from .errors import Problem
 from .prompt import NAME_PATTERN, SEED_MAX, Name, Prompt, Seconds, Seed, Spec, Unit
 
@@ -169,17 +170,19 @@ class DiffusionStage(Stage):
         return self
 
     def resolved(self, info: VariantInfo) -> Self:
-        """The same stage with every default of the variant filled in (variant, steps, shift, schedule, solver, guidance)."""
+        """The same stage with every default of the variant filled in (variant, steps, shift, schedule, solver, guidance), and
+        the shift as the schedule will take it (turbo's tables know three)."""
         d = info.defaults
-        custom = self.timesteps is not None
+        schedule = "custom" if self.timesteps is not None else (self.schedule or d.schedule)
+        shift = self.shift if self.shift is not None else d.shift
         kind = self.guidance.kind or (d.guidance_kind if self.guidance.scale != 1.0 else "none")
         scale = self.guidance.scale if self.guidance.scale is not None else d.guidance_scale
         return self.model_copy(
             update={
                 "variant": info.variant,
                 "steps": len(self.timesteps) if self.timesteps is not None else (self.steps or d.steps),
-                "shift": self.shift if self.shift is not None else d.shift,
-                "schedule": "custom" if custom else (self.schedule or d.schedule),
+                "shift": turbo_shift(shift) if schedule == "turbo" else shift,
+                "schedule": schedule,
                 "solver": self.solver or d.solver,
                 "t_start_policy": self.t_start_policy or d.t_start_policy,
                 "guidance": self.guidance.model_copy(update={"kind": kind, "scale": scale}),

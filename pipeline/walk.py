@@ -19,7 +19,7 @@ from .errors import RunError
 from .events import StageDone, StageStarted, TakeDone
 from .expression import parse
 from .graph import Graph
-from .jobs import Passing, group_of, plan_jobs
+from .jobs import Passing, group_of, holds, plan_jobs
 from .keys import canonical_json
 from .models.files import path_fingerprint
 from .models.pool import is_out_of_memory
@@ -62,9 +62,16 @@ class StageRunner:
     def _choose(self, sources: dict[str, tuple[Take, ...]]) -> tuple[Take, ...]:
         candidates = next(iter(sources.values()))
         self.session.emit(StageStarted(self.name, self.stage.type, len(candidates), 0))
-        chosen = self.stage.choose(candidates, self.context)
-        step = {"stage": self.name, "type": self.stage.type, "of": len(candidates)}
-        return tuple(t.with_(stage=self.name, lineage=(*t.lineage, step)) for t in chosen)
+        when = parse(self.stage.when) if self.stage.when else None
+        eligible, others = list[Take](), list[Take]()
+        for take in candidates:
+            (eligible if when is None or holds(when, self.name, take) else others).append(take)
+        step = {"stage": self.name, "type": self.stage.type, "of": len(eligible)}
+        chosen = [
+            t.with_(stage=self.name, prompt=self.stage.prompt.over(t.prompt), lineage=(*t.lineage, step))
+            for t in (self.stage.choose(eligible, self.context) if eligible else ())
+        ]
+        return (*chosen, *(self._passing(Passing(take.index, take)) for take in others))
 
     def _make(self, sources: dict[str, tuple[Take, ...]]) -> tuple[tuple[Take, ...], int, list[Result]]:
         planned = plan_jobs(

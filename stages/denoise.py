@@ -162,9 +162,9 @@ def _warn_of_cut_text(ctx: Context, info: VariantInfo, model: Model, plans: Sequ
     """Text beyond the model's limits is cut off; the user is told, once for each text."""
     for request in (request for plan in plans for request, _ in plan.segments):
         text, lyrics = model.token_counts(request.prompt, request.instruction)
-        for what, have, limit in (("prompt", text, info.max_text_tokens), ("lyrics", lyrics, info.max_lyric_tokens)):
+        for what, have, limit in (("prompt is", text, info.max_text_tokens), ("lyrics are", lyrics, info.max_lyric_tokens)):
             if have > limit > 0:
-                ctx.warn(f"stage '{ctx.stage}': the {what} takes {have} tokens; {info.model} reads {limit}, the rest is cut off")
+                ctx.warn(f"stage '{ctx.stage}': the {what} {have} tokens long; {info.model} reads {limit}, the rest is cut off")
 
 
 def _result(
