@@ -25,9 +25,9 @@ class Graph:
     """Inputs and stages as a DAG (`digraph`, edges from source to reader), and what follows from it.
 
     Fan-out: a diffusing stage none of whose ancestors diffuses makes ``stage.takes or pipeline.takes`` takes per input
-    take; every other stage ``stage.takes or 1``; a choosing stage gives at most its `keep` (and what passes it by). Sources with one take are
-    broadcast, others must agree. Take i of a stage with fan-out f comes from take i // f of each source that is not
-    broadcast; a take for which `when` is false passes once, so `takes` is the most there can be.
+    take; every other stage ``stage.takes or 1``; a choosing stage gives at most its `keep` (and what passes it by).
+    Sources with one take are broadcast, others must agree. Take i of a stage with fan-out f comes from take i // f of
+    each source that is not broadcast; a take for which `when` is false passes once, so `takes` is the most there can be.
 
     Building a Graph never fails: references that lead nowhere have no edge, and unknown things are None. Whether the
     preset may run is what `graph_checks.build_graph` says.
