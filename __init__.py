@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from .pipeline.events import Event as Event
     from .pipeline.events import Listener as Listener
     from .pipeline.options import RunOptions as RunOptions
+    from .pipeline.pipeline import Pipeline as Pipeline
     from .pipeline.run import Run as Run
     from .pipeline.spec import Adapter as Adapter
     from .pipeline.spec import Guidance as Guidance
-    from .pipeline.spec import Pipeline as Pipeline
     from .pipeline.spec import Prompt as Prompt
     from .pipeline.spec import Stage as Stage
     from .pipeline.take import Audio as Audio
@@ -50,7 +50,8 @@ _HOME_OF = {
     **dict.fromkeys(("rerun", "resume"), "presets.again"),
     "RunOptions": "pipeline.options",
     "Run": "pipeline.run",
-    **dict.fromkeys(("Adapter", "Guidance", "Pipeline", "Prompt", "Stage"), "pipeline.spec"),
+    "Pipeline": "pipeline.pipeline",
+    **dict.fromkeys(("Adapter", "Guidance", "Prompt", "Stage"), "pipeline.spec"),
     **dict.fromkeys(("Audio", "Latent", "Take"), "pipeline.take"),
     "load": "presets.loader",
     "score": "scoring",

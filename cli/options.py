@@ -25,7 +25,7 @@ Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads;
 TileFrames = Annotated[
     int | None,
     typer.Option(
-        min=0, max=100_000, help="Latent frames decoded at once; 0: whole clips; automatic when left out."
+        min=0, max=100_000, help="Latent frames decoded at once; 0: whole clips; from free memory when left out."
     ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub for a model.")]

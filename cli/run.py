@@ -101,14 +101,26 @@ def rerun(
     inputs: Inputs = None,
     out: Out = None,
     as_json: Json = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    micro_batch: MicroBatch = None,
+    threads: Threads = None,
+    tile_frames: TileFrames = None,
+    offline: Offline = False,
+    cpu_offload: CpuOffload = False,
 ) -> None:
-    """Make the take in FILE again, from the preset, seed and inputs in its tags."""
+    """Make the take in FILE again, byte for byte: from the preset, seed and options in its tags.
+
+    Options given here win over those of the tags. A warning says what may make a difference in rounding; an input,
+    weights or a device that are not those of then are an error.
+    """
     files = named_files(inputs)
 
     def work(on_event: Listener, cancel: CancelToken) -> Run:
+        options = run_options(device, dtype, micro_batch, threads, tile_frames, offline, cpu_offload)
         from ..presets.again import rerun as again
 
-        return again(file, out=out or RUNS, inputs=files or None, on_event=on_event, cancel=cancel)
+        return again(file, out=out or RUNS, inputs=files or None, on_event=on_event, cancel=cancel, options=options)
 
     carry_out(work, as_json)
 

@@ -14,7 +14,7 @@ from .options import Json, alone
 from .run import carry_out
 
 if TYPE_CHECKING:
-    from ..pipeline.catalog import RunRecord, StageRecord, TakeRecord
+    from ..pipeline.records import RunRecord, StageRecord, TakeRecord
     from ..pipeline.run import Run
 
 app = typer.Typer(help="Earlier runs: list, show, resume.", invoke_without_command=True)

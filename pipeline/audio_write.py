@@ -10,6 +10,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import scipy.io.wavfile
@@ -20,7 +21,6 @@ from mutagen.ogg import OggPage
 from .atomic import write_atomic
 from .audio_tags import checked_tags, tagged
 from .errors import Problem, RequestError, RunError, did_you_mean
-from .take import Audio
 
 FORMATS: dict[str, tuple[str, ...]] = {  # format -> subtypes, the default first
     "flac": ("PCM_24", "PCM_16"),
@@ -43,6 +43,17 @@ PEAK_CEILING = 10.0 ** (-0.01 / 20.0)  # −0.01 dBFS, where the guard puts peak
 _OGG_SERIAL = 0x53656775  # libsndfile draws one from the clock; a fixed one keeps the bytes the same
 
 
+class Sound(Protocol):
+    """Samples `[C, T]` at a rate: an `Audio`."""
+
+    @property
+    def samples(self) -> torch.Tensor: ...
+    @property
+    def rate_hz(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Written:
     """A sound file that was written.
@@ -61,7 +72,7 @@ class Written:
 
 def write_audio(
     path: str | Path,
-    audio: Audio,
+    audio: Sound,
     *,
     format: str | None = None,
     subtype: str | None = None,
@@ -95,7 +106,7 @@ def write_audio(
     return Written(path, 20.0 * float(np.log10(gain)), peak, _sha256(decoded), kind, sub)
 
 
-def samples_sha256(audio: Audio) -> str:
+def samples_sha256(audio: Sound) -> str:
     """SHA-256 over the samples as little-endian float32, frame by frame (channels interleaved)."""
     return _sha256(audio.samples.detach().to("cpu", torch.float32).numpy().T)
 

@@ -15,86 +15,19 @@ import sqlite3
 import statistics
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .atomic import process_alive, process_mark
+from .atomic import process_mark
 from .catalog_schema import catalog_error, open_database
 from .context import Numerics
 from .errors import Problem, RequestError, did_you_mean
+from .home import segue_home
 from .keys import numerics_facts
-from .store import segue_home
+from .records import RunRecord, StageRecord, TakeRecord
 from .take import Take
 
-Status = Literal["running", "done", "failed", "cancelled"]
 NEAREST = 9  # past timings an estimate is made of
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """One run. `yaml` is the preset's text, `options` what else it was started with (inputs, out folder …);
-    times are ISO 8601 UTC. `interrupted`: it says running, but its process is gone."""
-
-    id: str
-    preset: str
-    yaml: str
-    seed: int
-    numerics: Numerics
-    options: Mapping[str, Any]
-    created: str
-    finished: str | None
-    status: Status
-    message: str
-    process: str
-
-    @property
-    def alive(self) -> bool:
-        """Whether a process is working on it right now."""
-        return self.status == "running" and process_alive(self.process)
-
-    @property
-    def interrupted(self) -> bool:
-        return self.status == "running" and not self.alive
-
-    @property
-    def resumable(self) -> bool:
-        """Whether `segue runs resume` has something to do."""
-        return self.status != "done" and not self.alive
-
-
-@dataclass(frozen=True)
-class TakeRecord:
-    """One take of a run, as the catalog remembers it (`prompt` and `report` as plain data)."""
-
-    stage: str
-    index: int
-    seed: int
-    key: str
-    cached: bool
-    duration_s: float
-    prompt: Mapping[str, Any]
-    overall: float | None
-    report: Mapping[str, Any] | None
-    audio: str | None
-
-    @property
-    def id(self) -> str:
-        return f"{self.stage}/{self.index}"
-
-
-@dataclass(frozen=True)
-class StageRecord:
-    """One stage of a run: what it took."""
-
-    name: str
-    type: str
-    variant: str | None
-    seconds: float
-    cached: int
-    takes: int
-    steps_run: int
-    forwards: int
 
 
 def _now() -> str:

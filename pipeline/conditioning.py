@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from .errors import Problem, RequestError, did_you_mean
-from .spec import Prompt
+from .prompt import Prompt
 
 TASK_INSTRUCTIONS = {
     "text2music": "Fill the audio semantic mask based on the given conditions:",
@@ -35,7 +35,7 @@ _AS_TEXT2MUSIC = ("generate", "refine", "super_resolve", "text2music")
 _COVER_MARKS = ("generate audio semantic tokens", "based on the given conditions")
 _INSTRUMENTAL = "[Instrumental]"
 _DEFAULT_LANGUAGE = "en"
-_CODE = re.compile(r"<\|audio_code_(\d+)\|>")
+_CODE = re.compile(r"<\|audio_code_([0-9]{1,12})\|>")
 
 
 def instruction_for(task: str, track: str | None = None, classes: Sequence[str] = ()) -> str:
@@ -101,26 +101,50 @@ def format_lyrics(prompt: Prompt) -> str:
 
 
 def parse_audio_codes(text: str, codebook_size: int | None = None) -> list[int]:
-    """The numbers in a string of ``<|audio_code_123|>`` tokens (5 a second), in order; other text is ignored.
+    """The numbers in a string of ``<|audio_code_123|>`` tokens (5 a second), in order; blanks between them are allowed.
 
-    Raises RequestError when there is no code in it, or one at or above `codebook_size`.
+    Raises RequestError with what `audio_code_problems` finds.
     """
+    problems = audio_code_problems(text, codebook_size)
+    if problems:
+        raise RequestError(problems)
+    return [int(n) for n in _CODE.findall(text)]
+
+
+def audio_code_problems(text: str, codebook_size: int | None = None) -> list[Problem]:
+    """What is wrong with a string of audio codes: none in it, something between them that is no code (dropped, it would
+    shorten the music unseen), or codes at or above `codebook_size` (None: not known)."""
     codes = [int(n) for n in _CODE.findall(text)]
     if not codes:
-        raise RequestError(
-            Problem(
-                "the audio codes hold no <|audio_code_N|> token.",
-                "write codes like <|audio_code_123|><|audio_code_7|>.",
-            )
-        )
-    if codebook_size is not None and max(codes) >= codebook_size:
-        raise RequestError(
-            Problem(
-                f"audio code {max(codes)} is outside the model's codebook of {codebook_size} codes.",
-                f"use codes from 0 to {codebook_size - 1}, made by a language model of the same family.",
-            )
-        )
-    return codes
+        return [Problem("the audio codes hold no <|audio_code_N|> token", "write codes like <|audio_code_123|><|audio_code_7|>")]
+    problems = []
+    stray = _stray(text)
+    if stray is not None:
+        place, rest = stray
+        problems.append(Problem(
+            f"{rest!r} at character {place + 1} is no audio code", "leave it out, or write it as <|audio_code_N|> with a number",
+        ))
+    outside = [(n, code) for n, code in enumerate(codes, start=1) if codebook_size is not None and code >= codebook_size]
+    if outside:
+        shown = ", ".join(f"{code} (number {n})" for n, code in outside[:3]) + (" …" if len(outside) > 3 else "")
+        problems.append(Problem(
+            f"{len(outside)} of {len(codes)} audio codes lie outside the model's codebook of {codebook_size} codes: {shown}",
+            f"use codes from 0 to {(codebook_size or 1) - 1}, made by a language model of the same family",
+        ))
+    return problems
+
+
+def _stray(text: str) -> tuple[int, str] | None:
+    """Where the first text that is neither code nor blank stands, and its beginning."""
+    at = 0
+    for found in (*_CODE.finditer(text), None):
+        between = text[at : found.start() if found is not None else len(text)]
+        if between.strip():
+            first = at + len(between) - len(between.lstrip())
+            rest = between.strip()
+            return first, rest if len(rest) <= 40 else f"{rest[:39]}…"
+        at = found.end() if found is not None else at
+    return None
 
 
 def _given(text: str | None) -> str:

@@ -6,14 +6,14 @@ A stage never sees the executor; it sees a `Context`. This module knows no stage
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from ..scoring.report import QualityReport
-from .spec import Pipeline, Prompt
+from .prompt import Prompt
 from .take import Audio, Latent, Take
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ class Numerics:
     micro_batch: int = 1
     tile_frames: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    def portable(self) -> Numerics:
+        """The same without the device's number: cuda:1 gives what cuda:0 gives."""
+        return replace(self, device=self.device.split(":")[0])
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class Context(Protocol):
     """What a stage may ask for while it runs."""
 
     stage: str                     # this stage's name
-    pipeline: Pipeline             # the preset, its seed decided
+    preset: str                    # the preset's text, its seed decided
+    run_seed: int
     numerics: Numerics
     out: Path | None               # the run's folder, for stages that write files
     created: str                   # the run's creation time, ISO 8601 UTC, the same after a resume

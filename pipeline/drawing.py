@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .graph import Graph
 from .sketch import Arrow, Box, Sketch, sketch
-from .spec import Pipeline
+from .spec import Preset
 
 _MARKS = {"input": "○", "diffuses": "●", "chooses": "◆", "scores": "◇", "stage": "■"}
 _FILLS = {"input": "#eef0f3", "diffuses": "#dbe7ff", "chooses": "#ffe6c7", "scores": "#dff3df", "stage": "#f3e9fb"}
@@ -26,7 +26,7 @@ _TURNS = {
 Point = tuple[float, float]
 
 
-def as_line(pipeline: Pipeline) -> str:
+def as_line(pipeline: Preset) -> str:
     """One line for `repr`: name, stages, takes."""
     stages = pipeline.stages
     shown = [f"{name}: {stage.type}" for name, stage in list(stages.items())[:6]]
@@ -35,7 +35,7 @@ def as_line(pipeline: Pipeline) -> str:
     return f"Pipeline({pipeline.name!r}, {', '.join(shown)}{more}{takes})"
 
 
-def as_text(of: Graph | Pipeline) -> str:
+def as_text(of: Graph | Preset) -> str:
     """The graph as lanes, one row a stage, sources above readers; ends with a line break."""
     drawn = sketch(of)
     rows = _Lanes(drawn).rows()
@@ -110,7 +110,7 @@ class _Lanes:
         return text
 
 
-def as_mermaid(of: Graph | Pipeline) -> str:
+def as_mermaid(of: Graph | Preset) -> str:
     """A Mermaid flowchart; ends with a line break."""
     drawn = sketch(of)
     ids = {b.name: f"n{i}" for i, b in enumerate(drawn.boxes)}
@@ -134,7 +134,7 @@ def _subtitle(box: Box) -> str:
     return box.title if box.kind == "input" or box.takes == 1 else f"{box.title} · {box.takes} takes"
 
 
-def as_html(of: Graph | Pipeline) -> str:
+def as_html(of: Graph | Preset) -> str:
     """A self-contained SVG in a div, for notebooks. Every text is escaped; no script, no style sheet."""
     drawn = sketch(of)
     xs = [b.x for b in drawn.boxes] + [x for a in drawn.arrows for x, _ in a.via]
@@ -192,7 +192,7 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def as_png(of: Graph | Pipeline, path: str | Path) -> Path:
+def as_png(of: Graph | Preset, path: str | Path) -> Path:
     """The graph as a PNG at `path` (matplotlib); returns the path."""
     from .drawing_png import save_png
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,10 @@ from .expression_parser import (
     walk,
 )
 
-__all__ = ["Expression", "ExpressionError", "Lookup", "Value", "parse"]
+__all__ = ["Expression", "ExpressionError", "Kinds", "Lookup", "Value", "parse"]
 
 Lookup = Callable[[str, str], Value]
+Kinds = Callable[[str, str], str | None]
 
 _ORDER = {"<", "<=", ">", ">="}
 
@@ -50,6 +51,19 @@ class Expression:
     def names(self) -> set[tuple[str, str]]:
         """Every (root, field) it reads, e.g. ``{("scored", "overall"), ("prompt", "bpm")}``."""
         return {(n.root, n.field) for n in walk(self.root) if isinstance(n, Field)}
+
+    def clashes(self, kind: Kinds) -> Iterator[ExpressionError]:
+        """Comparisons that no take could answer, because the two sides are of kinds that can't be compared. `kind(root,
+        field)` says what a field holds where it is there at all, in the words of `kind_of`; None where that is not known."""
+        for node in walk(self.root):
+            if isinstance(node, Compare):
+                for a, op, b in zip(node.items, node.ops, node.items[1:], strict=False):
+                    first, second = _kind_beforehand(a, kind), _kind_beforehand(b, kind)
+                    if first and second and not _comparable(first, op, second):
+                        yield ExpressionError(
+                            f"'{self.text}' asks for {_named(a)} {op} {_named(b)}, and these are {first} and {second}",
+                            "compare values of one kind (numbers stand without quotes), or ask for a text in a list",
+                        )
 
     def evaluate(self, lookup: Lookup) -> bool:
         """The answer for one take. `lookup(root, field)` gives a value or raises KeyError.
@@ -128,6 +142,26 @@ def _compare(a: Value, op: str, b: Value, text: str) -> bool:
         f"'{text}' orders {shown(a)}, {kind_of(a)}, and {shown(b)}, {kind_of(b)}",
         "'<' and its kin take two numbers or two texts",
     )
+
+
+def _kind_beforehand(node: Node, kind: Kinds) -> str | None:
+    if isinstance(node, Literal):
+        return kind_of(node.value)
+    return kind(node.root, node.field) if isinstance(node, Field) else "true/false"
+
+
+def _comparable(a: str, op: str, b: str) -> bool:
+    if op in ("in", "not in"):
+        return (b == "a list" and a != "a list") or a == b == "text"
+    if op in ("==", "!="):
+        return a == b or "none" in (a, b)
+    return a == b and a in ("a number", "text")
+
+
+def _named(node: Node) -> str:
+    if isinstance(node, Field):
+        return f"{node.root}.{node.field}"
+    return shown(node.value) if isinstance(node, Literal) else "(…)"
 
 
 def _ordered(a: Any, op: str, b: Any) -> bool:

@@ -1,40 +1,41 @@
-"""Stages to a checked DAG, before any weight is loaded.
+"""Stages as a DAG, and what follows from it before anything runs: order, takes, prompts, lengths, reports.
 
-`build_graph` looks at everything that can be known beforehand and raises one RequestError with every problem; what it gives
-back is a `Graph` the executor can walk without asking again. The rules of fanning out live here too (`Graph.takes`).
-This module knows no stage type, only the class facts of `Stage`; the checks themselves are in `graph_checks`.
+A `Graph` can be had of any preset, also of a wrong one; `graph_checks.build_graph` gives one that the executor can walk
+without asking again. The rules of fanning out live here (`Graph.takes`). This module knows no stage type, only the class
+facts of `Stage`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import networkx as nx
 
-from .errors import Problem, RequestError
+from .errors import Problem
 from .models.base import ModelInfo, VariantInfo
-from .places import located
 from .scope import InputFacts, Scope
-from .spec import DiffusionStage, Pipeline, Prompt, Stage
+from .spec import DiffusionStage, Preset, Prompt, Stage
 
-__all__ = ["Graph", "InputFacts", "Scope", "build_graph"]
+__all__ = ["Graph", "GraphScope", "InputFacts", "Scope"]
 
 
 class Graph:
     """Inputs and stages as a DAG (`digraph`, edges from source to reader), and what follows from it.
 
     Fan-out: a diffusing stage none of whose ancestors diffuses makes ``stage.takes or pipeline.takes`` takes per input
-    take; every other stage ``stage.takes or 1``; a choosing stage gives at most its `keep`. Sources with one take are
-    broadcast, others must agree. Take i of a stage with fan-out f comes from take i // f of each source that is not
-    broadcast; a take for which `when` is false passes once, so `takes` is the most there can be.
+    take; every other stage ``stage.takes or 1``; a choosing stage gives at most its `keep` (and what passes it by).
+    Sources with one take are broadcast, others must agree. Take i of a stage with fan-out f comes from take i // f of
+    each source that is not broadcast; a take for which `when` is false passes once, so `takes` is the most there can be.
 
     Building a Graph never fails: references that lead nowhere have no edge, and unknown things are None. Whether the
-    preset may run is what `build_graph` says.
+    preset may run is what `graph_checks.build_graph` says.
     """
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        pipeline: Preset,
         model: ModelInfo | None = None,
         facts: Mapping[str, InputFacts] | None = None,
     ) -> None:
@@ -60,7 +61,7 @@ class Graph:
             self._prompts[name] = pipeline.stages[name].prompt.over(below)
             self._takes[name] = self._count(name)
             self._reporters[name] = self._reporter(name)
-            self._durations[name] = pipeline.stages[name].expected_duration_s(Scope(self, name))
+            self._durations[name] = pipeline.stages[name].expected_duration_s(GraphScope(self, name))
 
     def _unsure(self) -> frozenset[str]:
         """Stages in a circle or after one (`_round`), and those that read something that does not exist or come after
@@ -95,7 +96,7 @@ class Graph:
         counts = [self.takes(source) for source in self.sources(name).values()]
         if stage.chooses:
             total, keep = sum(counts) or 1, getattr(stage, "keep", None)
-            return min(total, keep) if isinstance(keep, int) else total
+            return min(total, keep) if isinstance(keep, int) and stage.when is None else total
         return max(counts, default=1) * self.fan_out(name)
 
     def stage(self, name: str) -> Stage:
@@ -183,19 +184,62 @@ class Graph:
         reporter = self.reporter(name)
         return self.pipeline.stages[reporter].report_fields() if reporter else None
 
+    def diffused(self, name: str) -> bool:
+        """Whether a stage diffuses, or one it depends on does."""
+        stages = self.pipeline.stages
+        if name not in self.digraph:
+            return False
+        return any(stages[other].diffuses for other in {name, *self.ancestors(name)} if other in stages)
 
-def build_graph(pipeline: Pipeline, *, model: ModelInfo | None, facts: Mapping[str, InputFacts] | None = None) -> Graph:
-    """Check the whole pipeline and give its graph; `Graph.warnings` holds what does not keep it from running.
 
-    `model` is the resolved model (None: what depends on it is not checked); `facts` are the input files' headers by input
-    name (an input nobody looked at is not checked). Raises RequestError with **every** problem found.
-    """
-    from .graph_checks import every_problem
+@dataclass(frozen=True)
+class GraphScope:
+    """`Scope` of one stage of a graph."""
 
-    graph = Graph(pipeline, model, facts)
-    warnings: list[Problem] = []
-    problems = located(dict.fromkeys(every_problem(graph, warnings.append)), pipeline)
-    if problems:
-        raise RequestError(sorted(problems, key=lambda p: p.line or 0))
-    graph.warnings = tuple(located(dict.fromkeys(warnings), pipeline))
-    return graph
+    graph: Graph
+    stage: str
+    warn_with: Callable[[Problem], None] | None = None
+
+    @property
+    def stages(self) -> Mapping[str, Stage]:
+        return self.graph.pipeline.stages
+
+    @property
+    def spec(self) -> Stage:
+        return self.graph.stage(self.stage)
+
+    @property
+    def info(self) -> VariantInfo | None:
+        return self.graph.info(self.stage)
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.graph.prompt(self.stage)
+
+    def duration_s(self, name: str) -> float | None:
+        return self.graph.duration_s(name)
+
+    def input(self, name: str) -> InputFacts | None:
+        return self.graph.facts.get(name)
+
+    def has_report(self, name: str) -> bool:
+        return self.graph.has_report(name)
+
+    def report_fields(self, name: str) -> frozenset[str] | None:
+        return self.graph.report_fields(name)
+
+    def takes(self, name: str) -> int:
+        return self.graph.takes(name)
+
+    def diffused(self, name: str) -> bool:
+        return self.graph.diffused(name)
+
+    def path(self, text: str) -> Path:
+        return self.graph.pipeline.path(text)
+
+    def problem(self, cause: str, fix: str = "", key: str | None = None) -> Problem:
+        return Problem(cause, fix, stage=self.stage, key=key)
+
+    def warn(self, cause: str, fix: str = "", key: str | None = None) -> None:
+        if self.warn_with is not None:
+            self.warn_with(self.problem(cause, fix, key))

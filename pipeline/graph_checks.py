@@ -1,28 +1,50 @@
 """Everything about a pipeline that can be known wrong before a run, each as a `Problem` that says what to write instead.
 
-One generator a kind of fault; `every_problem` runs them all. This module knows no stage type, only class facts of `Stage`.
+`build_graph` gives the graph of a sound preset. One generator a kind of fault; `every_problem` runs them all. This module
+knows no stage type, only class facts of `Stage`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import networkx as nx
 
-from .errors import Problem, did_you_mean
+from .errors import Problem, RequestError, did_you_mean
 from .expression import Expression, ExpressionError, parse
+from .graph import Graph, GraphScope, InputFacts
 from .model_checks import adapter_problems, length_problems, listed, variant_problems, warn_of_weak_points
+from .models.base import ModelInfo
+from .places import located
+from .plain_kinds import kinds_in
 from .scope import Scope
-from .spec import DiffusionStage, Prompt, Stage
-
-if TYPE_CHECKING:
-    from .graph import Graph
+from .spec import DiffusionStage, Preset, Prompt, Stage
 
 Warn = Callable[[Problem], None]
 
+_WORDS = {str: "text", int: "a number", float: "a number", bool: "true/false"}
+_PROMPT_KINDS = {
+    name: _WORDS[kind] for name, info in Prompt.model_fields.items() for kind in kinds_in(info.annotation) if kind in _WORDS
+}
+
 MAX_TAKES = 100_000
 """Takes one stage may fan out to. More is a slip of the pen: an overnight run is many runs."""
+
+
+def build_graph(pipeline: Preset, *, model: ModelInfo | None, facts: Mapping[str, InputFacts] | None = None) -> Graph:
+    """Check the whole pipeline and give its graph; `Graph.warnings` holds what does not keep it from running.
+
+    `model` is the resolved model (None: what depends on it is not checked); `facts` are the input files' headers by input
+    name (an input nobody looked at is not checked). Raises RequestError with **every** problem found.
+    """
+    graph = Graph(pipeline, model, facts)
+    warnings: list[Problem] = []
+    problems = located(dict.fromkeys(every_problem(graph, warnings.append)), pipeline)
+    if problems:
+        raise RequestError(sorted(problems, key=lambda p: p.line or 0))
+    graph.warnings = tuple(located(dict.fromkeys(warnings), pipeline))
+    return graph
 
 
 def every_problem(graph: Graph, warn: Warn) -> Iterator[Problem]:
@@ -30,7 +52,7 @@ def every_problem(graph: Graph, warn: Warn) -> Iterator[Problem]:
     yield from structure_problems(graph)
     yield from _inputs(graph, warn)
     for name, stage in graph.pipeline.stages.items():
-        scope = Scope(graph, name, warn)
+        scope = GraphScope(graph, name, warn)
         yield from _takes(graph, scope, stage)
         if isinstance(stage, DiffusionStage):
             yield from variant_problems(graph.model, scope, stage)
@@ -46,7 +68,7 @@ def structure_problems(graph: Graph) -> Iterator[Problem]:
     yield from _cycles(graph)
     yield from _outputs(graph)
     for name, stage in graph.pipeline.stages.items():
-        scope = Scope(graph, name)
+        scope = GraphScope(graph, name)
         yield from _references(graph, scope, stage)
         yield from _when(graph, scope, stage)
         yield from _report(graph, scope, stage)
@@ -199,6 +221,17 @@ def _when_names(graph: Graph, scope: Scope, expression: Expression) -> Iterator[
                     f"its fields are {listed(sorted(known))}",
                     "when",
                 )
+    yield from (scope.problem(wrong.cause, wrong.fix, "when") for wrong in expression.clashes(partial(_kind_of_field, stages)))
+
+
+def _kind_of_field(stages: Mapping[str, Stage], root: str, field: str) -> str | None:
+    """What a field of a report or the prompt holds, in the words of `when`; None where that is not known."""
+    if root == "prompt":
+        return _PROMPT_KINDS.get(field)
+    known = stages[root].report_fields() if root in stages and stages[root].scores else None
+    if known is None or field not in known:
+        return None
+    return "a list" if field == "defects" else "a number"
 
 
 def _report(graph: Graph, scope: Scope, stage: Stage) -> Iterator[Problem]:

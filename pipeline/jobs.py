@@ -7,12 +7,12 @@ Knows no stage type, runs nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .context import Job, Numerics, main_of
 from .errors import Problem, RunError
-from .expression import Expression
+from .expression import Expression, ExpressionError
 from .keys import digest, take_key, take_seed
 from .spec import Prompt, Stage
 from .take import Take
@@ -41,10 +41,10 @@ def plan_jobs(
     """The stage's work, in output order. `sources` are the upstream takes by reference key; `fingerprint` covers weights and
     adapters ('' where the stage uses none). Raises `RunError` when the lists can't be aligned."""
     planned: list[Job | Passing] = []
-    kind = replace(numerics, device=numerics.device.split(":")[0])  # cuda:1 gives what cuda:0 gives
+    kind = numerics.portable()
     for index, aligned in _align(name, sources):
         main = main_of(aligned)
-        if when is not None and main is not None and not _holds(when, name, main):
+        if when is not None and main is not None and not holds(when, name, main):
             planned.append(Passing(index * fan_out, main))
             continue
         base = main.prompt if main is not None else prompt
@@ -96,7 +96,9 @@ def _by_index(sources: Mapping[str, Sequence[Take]]) -> Mapping[str, Sequence[Ta
     return ordered
 
 
-def _holds(when: Expression, name: str, take: Take) -> bool:
+def holds(when: Expression, name: str, take: Take) -> bool:
+    """Whether `when` of stage `name` is true for a take. Raises `RunError` that names the stage when it can't be said."""
+
     def lookup(root: str, field: str) -> Any:
         if root == "prompt":
             if field not in Prompt.model_fields:
@@ -108,9 +110,8 @@ def _holds(when: Expression, name: str, take: Take) -> bool:
 
     try:
         return when.evaluate(lookup)
-    except (KeyError, ValueError, TypeError) as error:
-        text = error.args[0] if error.args else str(error)
-        raise RunError(str(Problem(f"{text}, in: {when}", "use a field the report has", name, "when"))) from error
+    except ExpressionError as error:
+        raise RunError(str(Problem(f"take {take.id}: {error.cause}", error.fix, name, "when"))) from error
 
 
 def group_of(stage: Stage, job: Job, diffused: bool) -> str:

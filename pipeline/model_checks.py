@@ -6,17 +6,14 @@ Knows variants by their `VariantInfo` only; no weights, no concrete stage type.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from .conditioning import triggers_cover
 from .diffusion.schedules import timesteps
 from .errors import Problem, RequestError, did_you_mean
+from .graph import Graph
 from .models.base import ModelInfo, VariantInfo
 from .scope import Scope
 from .spec import DiffusionStage
-
-if TYPE_CHECKING:
-    from .graph import Graph
 
 
 def variant_problems(model: ModelInfo | None, scope: Scope, stage: DiffusionStage) -> Iterator[Problem]:
@@ -125,11 +122,37 @@ def warn_of_weak_points(scope: Scope, stage: DiffusionStage) -> None:
         )
     strength, resolved = getattr(stage, "strength", None), scope.spec
     steps = resolved.steps if isinstance(resolved, DiffusionStage) else None
+    if scope.info is not None and isinstance(resolved, DiffusionStage):
+        _warn_of_other_than_written(scope, stage, resolved)
     if isinstance(strength, float) and steps is not None and strength > 0 and int(steps * strength) == 0:
         scope.warn(
             f"strength {strength:g} of {steps} steps is less than one step: the source will not be followed at all",
             f"write strength: {1 / steps:.3g} or more, more steps, or strength: 0",
             "strength",
+        )
+
+
+def _warn_of_other_than_written(scope: Scope, stage: DiffusionStage, resolved: DiffusionStage) -> None:
+    """Values that were written and will not be what runs."""
+    if stage.shift is not None and stage.shift != resolved.shift:
+        scope.warn(
+            f"shift {stage.shift:g} becomes {resolved.shift:g}: turbo's tables exist for the shifts 1, 2 and 3",
+            f"write shift: {resolved.shift:g}, or schedule: continuous for any other",
+            "shift",
+        )
+    written, guidance = stage.guidance, resolved.guidance
+    if guidance.kind == "none" and written.scale not in (None, 1.0):
+        why = "kind none" if written.kind else f"kind none, the default of variant '{resolved.variant}',"
+        scope.warn(
+            f"guidance scale {written.scale:g} has no effect: {why} is no guidance",
+            "write kind: apg (or cfg, adg) beside it, or leave scale out",
+            "guidance.scale",
+        )
+    elif written.kind in ("cfg", "apg", "adg") and written.scale is None and guidance.scale == 1.0:
+        scope.warn(
+            f"guidance '{written.kind}' has no effect: scale 1, the default of variant '{resolved.variant}', is no guidance",
+            "write a scale beside it, e.g. scale: 3",
+            "guidance.kind",
         )
 
 

@@ -5,7 +5,6 @@ Everything here is fixed when a run is created, recorded with it, and used again
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -14,15 +13,19 @@ from pydantic import Field
 from .context import Numerics
 from .errors import Problem, RequestError
 from .keys import versions
+from .models.memory import free_bytes
 from .spec import Spec
-from .store import segue_home
+
+_GPU_LADDER = ((46, 1536), (28, 1024), (18, 512), (11, 256), (6, 128), (0, 64))  # GiB free -> frames
+_CPU_LADDER = ((4, 50), (2, 25), (0, 12))
 
 
 class RunOptions(Spec):
     """Choices about the machine. What is left None is decided when the run is created, and then recorded.
 
     `micro_batch`: takes that share a forward (1 on a CPU: there a take alone is the take in company, byte for byte).
-    `tile_frames`: latent frames decoded at once, 0 for whole clips. `device_budget_gb`: memory the pool may fill.
+    `tile_frames`: latent frames decoded at once, 0 for whole clips; left None, from the memory that is free when the run is
+    created. `device_budget_gb`: memory the pool may fill.
     """
 
     device: str | None = Field(None, description="cpu, cuda, cuda:1, mps; automatic when left out")
@@ -33,11 +36,6 @@ class RunOptions(Spec):
     offline: bool = False
     cpu_offload: bool = False
     device_budget_gb: float | None = Field(None, gt=0)
-
-
-def home_folder(home: str | Path | None = None) -> Path:
-    """Where store and catalog live: the argument, else `SEGUE_HOME`, else ``~/.cache/segue``."""
-    return Path(home).expanduser() if home is not None else segue_home()
 
 
 def decide(options: RunOptions) -> tuple[RunOptions, Numerics]:
@@ -56,7 +54,7 @@ def decide(options: RunOptions) -> tuple[RunOptions, Numerics]:
             "dtype": options.dtype or ("bfloat16" if kind == "cuda" else "float32"),
             "micro_batch": options.micro_batch or (1 if kind == "cpu" else 4),
             "threads": options.threads or torch.get_num_threads(),
-            "tile_frames": options.tile_frames if options.tile_frames is not None else _tile_frames(kind),
+            "tile_frames": options.tile_frames if options.tile_frames is not None else tile_for(kind, free_bytes(device)),
         }
     )
     return filled, numerics_of(filled)
@@ -81,15 +79,14 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _tile_frames(kind: str) -> int:
-    """Latent frames decoded at once. On a GPU from the device's *whole* memory, so that two runs on one machine agree.
+def tile_for(kind: str, free: int) -> int:
+    """Latent frames decoded at once on a device of that kind with `free` bytes of free memory.
 
-    On a CPU 50: blocks that small are reused by the allocator instead of mapped anew at every layer (8 s of audio through
-    the embedded encoder: 2.9 s in place of 5.6 s whole, two threads; `benchmarks/autoencoder.py`).
+    From a ladder whose rungs lie a factor of about 1.5 to 2 apart, so that memory that comes and goes in small amounts does not
+    change the numerics. Decoding takes 16 MB a frame at the size of the released models (float32, measured on a CPU), and on a
+    GPU about 7 GB of weights are still to come. On a CPU 50 frames are the fastest, however much is free: blocks that small are
+    reused by the allocator instead of mapped anew at every layer (8 s of audio through the embedded encoder: 2.9 s in place of
+    5.6 s whole, two threads; `benchmarks/autoencoder.py`).
     """
-    if kind != "cuda":
-        return 50
-    gigabytes = torch.cuda.get_device_properties(0).total_memory / 2**30
-    if gigabytes >= 46:
-        return 1536
-    return 1024 if gigabytes >= 15 else 512
+    ladder = _GPU_LADDER if kind == "cuda" else _CPU_LADDER
+    return next(frames for gigabytes, frames in ladder if free >= gigabytes * 2**30)

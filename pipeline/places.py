@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from .errors import Problem
-from .spec import Pipeline
+from .spec import Preset
 
 COMMAND_LINE = 0
 """Recorded in place of a line for values that were set on the command line."""
@@ -26,7 +26,7 @@ def nearest_line(lines: dict[tuple[str, ...], int], path: tuple[str, ...]) -> in
     return None
 
 
-def located(problems: Iterable[Problem], pipeline: Pipeline) -> list[Problem]:
+def located(problems: Iterable[Problem], pipeline: Preset) -> list[Problem]:
     """The problems with file and line filled in from the pipeline's own record of where it was read."""
     found = []
     for problem in problems:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from .audio_file import probe_audio, read_audio
 from .errors import Problem, RequestError
-from .graph import Graph, InputFacts, build_graph
+from .graph import Graph
+from .graph_checks import build_graph
 from .models.base import ModelInfo
 from .models.resolve import describe_model
 from .places import located
-from .spec import DiffusionStage, Pipeline
+from .scope import InputFacts
+from .spec import DiffusionStage, Preset
 from .take import Audio
 
 
@@ -24,7 +26,7 @@ from .take import Audio
 class Prepared:
     """A pipeline that may run: its graph, and its model's facts (None where no stage diffuses)."""
 
-    pipeline: Pipeline
+    pipeline: Preset
     graph: Graph
     model: ModelInfo | None
 
@@ -34,8 +36,8 @@ class Prepared:
 
 
 def with_choices(
-    pipeline: Pipeline, *, seed: int | None = None, takes: int | None = None, inputs: Mapping[str, str | Path] | None = None
-) -> Pipeline:
+    pipeline: Preset, *, seed: int | None = None, takes: int | None = None, inputs: Mapping[str, str | Path] | None = None
+) -> Preset:
     """The pipeline with a run's own choices laid over it. Input paths given here are relative to the working folder.
 
     Raises `RequestError` for an input the pipeline does not name, a seed or takes out of range."""
@@ -63,7 +65,7 @@ def with_choices(
     return chosen.placed(pipeline._base, pipeline._file, pipeline._lines)
 
 
-def prepare(pipeline: Pipeline, *, offline: bool = False) -> Prepared:
+def prepare(pipeline: Preset, *, offline: bool = False) -> Prepared:
     """Check the whole pipeline. Raises one `RequestError` with every problem of model, inputs, graph and stages."""
     problems: list[Problem] = []
     model = None

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .catalog import StageRecord
 from .errors import RequestError, did_you_mean
+from .records import StageRecord
 from .take import Take
 
 

@@ -60,15 +60,10 @@ def _entry(take: Take, path: Path | None, folder: Path | None) -> GroupEntry:
 
 def generation_of(take: Take) -> Generation:
     """How the take was made: the last denoising stage's settings, with the whole lineage beside them."""
-    last: Mapping[str, Any] = next((s for s in reversed(take.lineage) if "timesteps" in s), {})
+    last: Mapping[str, Any] = next((s for s in reversed(take.lineage) if s.get("timesteps")), {})
     revision, _, adapters = str(last.get("weights", "")).partition("+")
     return Generation(
         model=last.get("variant"), steps=last.get("steps"), seed=take.seed, shift=last.get("shift"), model_id=last.get("model"),
         model_revision=revision or None, adapters_sha256=digest(adapters) if adapters else None, sampler=last.get("solver"),
-        schedule=last.get("schedule"), guidance=last.get("guidance"), extra={"lineage": plain_lineage(take)},
+        schedule=last.get("schedule"), guidance=last.get("guidance"), extra={"lineage": take.plain_lineage()},
     )
-
-
-def plain_lineage(take: Take) -> list[dict[str, Any]]:
-    """The take's lineage without traces (whose seconds differ from run to run)."""
-    return [{k: v for k, v in step.items() if k != "trace"} for step in take.lineage]

@@ -21,9 +21,10 @@ from .keys import digest, numerics_facts
 from .keys import noise as draw_noise
 from .models.base import Model, ModelInfo, VariantInfo
 from .models.pool import Pool
-from .spec import Pipeline
+from .spec import Preset
 from .store import Entry, Store
 from .take import Audio, Latent, Take
+from .yaml_text import to_yaml
 
 
 class Counts:
@@ -45,15 +46,18 @@ class Counts:
 
 
 class Session:
-    """One run's models, store, counts and listeners."""
+    """One run's models, store, counts and listeners. `preset` is the text its files are tagged with (left out: the pipeline's
+    own)."""
 
     def __init__(
-        self, pipeline: Pipeline, model: ModelInfo | None, pool: Pool | None, store: Store, numerics: Numerics, counts: Counts,
-        *, out: Path | None, created: str, on_event: Listener | None, cancel: CancelToken | None,
+        self, pipeline: Preset, model: ModelInfo | None, pool: Pool | None, store: Store, numerics: Numerics, counts: Counts,
+        *, out: Path | None, created: str, on_event: Listener | None, cancel: CancelToken | None, preset: str | None = None,
     ) -> None:
         self.pipeline, self.model, self._pool, self.store = pipeline, model, pool, store
         self.numerics, self.counts, self.out, self.created = numerics, counts, out, created
         self._on_event, self.cancel = on_event, cancel or CancelToken()
+        assert pipeline.seed is not None
+        self.preset, self.run_seed = preset or to_yaml(pipeline), pipeline.seed
         self.warnings: list[str] = []
 
     @property
@@ -120,7 +124,7 @@ class StoredViews:
     def encode(self, audio: Audio, codec: str) -> Latent:
         """Encode once; the latent is an entry of its own, since an input's key knows neither autoencoder nor numerics."""
         session = self._session
-        key = digest({"encode": self._key, "codec": codec, "numerics": numerics_facts(session.numerics)})
+        key = digest({"encode": self._key, "codec": codec, "numerics": numerics_facts(session.numerics.portable())})
         kept = session.store.get(key)
         if kept is not None and kept.latent is not None:
             return kept.latent
@@ -140,7 +144,7 @@ class StageContext:
     def __init__(self, session: Session, stage: str) -> None:
         self._session, self.stage = session, stage
         self.numerics, self.out, self.created = session.numerics, session.out, session.created
-        self.pipeline = session.pipeline
+        self.preset, self.run_seed = session.preset, session.run_seed
 
     def info(self, variant: str | None, task: str | None = None) -> VariantInfo:
         return self._session.info(variant, task)

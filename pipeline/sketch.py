@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from .graph import Graph
-from .spec import DiffusionStage, Pipeline
+from .spec import DiffusionStage, Preset
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Sketch:
         return next(b for b in self.boxes if b.name == name)
 
 
-def sketch(of: Graph | Pipeline) -> Sketch:
+def sketch(of: Graph | Preset) -> Sketch:
     """The drawing of a graph; of a pipeline as far as it can be told without its model."""
     graph = of if isinstance(of, Graph) else Graph(of)
     pipeline = graph.pipeline

@@ -1,91 +1,32 @@
 """What a preset may say: frozen pydantic models, unknown keys refused, one to one with the YAML.
 
-`Pipeline` is a preset; `Stage` is what every stage type extends; `DiffusionStage` adds what any denoising stage may set.
+`Preset` is a whole one; `Stage` is what every stage type extends; `DiffusionStage` adds what any denoising stage may set.
 This module knows no concrete stage type (it is handed instances), no weights and no files beyond their names.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SerializeAsAny,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, SerializeAsAny, field_validator, model_validator
 
+from .diffusion.schedules import turbo_shift
 from .errors import Problem
-from .plain_kinds import refuse_coercion
+from .prompt import NAME_PATTERN, SEED_MAX, Name, Prompt, Seconds, Seed, Spec, Unit
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # annotations only: checking a preset must not cost the import of torch
     from .context import Context, Job, Result
-    from .graph import Scope
     from .models.base import VariantInfo
-    from .run import Run
+    from .scope import Scope
     from .take import Take
 
-NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
-SEED_MAX = 2**63 - 1
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(NAME_PATTERN, value) or len(value) > 64:
-        raise ValueError(
-            f"'{value}' is no name: names start with a small letter and hold only small letters, digits and '_', 64 at most"
-        )
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
-Unit = Annotated[float, Field(ge=0.0, le=1.0)]
-Seconds = Annotated[float, Field(ge=0.0)]
-Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
-
-
-class Spec(BaseModel):
-    """Base of everything a preset can say: frozen, unknown keys refused, no NaN, no silent type coercion of text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_coercion(cls, value: Any, field: ValidationInfo) -> Any:
-        refuse_coercion(cls.model_fields[str(field.field_name)].annotation, value)
-        return value
-
-
-class Prompt(Spec):
-    """What the music should be. A field left out (None) inherits; an empty string means empty.
-
-    On the pipeline a field left out means "none given"; on a stage it means "as the take has it".
-    """
-
-    caption: str | None = Field(None, max_length=20_000, description="what the music should sound like, in words")
-    lyrics: str | None = Field(None, max_length=100_000, description="lyrics, with [verse]/[chorus] tags")
-    instrumental: bool | None = Field(None, description="true sends '[Instrumental]' in place of lyrics")
-    vocal_language: str | None = Field(None, max_length=16, description="language code of the lyrics, e.g. en")
-    bpm: int | None = Field(None, ge=20, le=400, description="tempo in beats per minute")
-    keyscale: str | None = Field(None, max_length=40, description="key and mode, e.g. 'C major'")
-    timesignature: str | None = Field(None, max_length=8, description="beats in a bar, e.g. '4'")
-    duration_s: float | None = Field(None, gt=0, le=3600, description="length in seconds")
-
-    def over(self, below: Prompt) -> Prompt:
-        """This prompt laid over `below`: fields given here win, the rest comes from `below`."""
-        return below.model_copy(update=self.model_dump(exclude_none=True))
-
-    def facts(self) -> dict[str, Any]:
-        """The fields that are given, as plain data."""
-        return self.model_dump(exclude_none=True)
+__all__ = [
+    "NAME_PATTERN", "SEED_MAX", "Adapter", "DiffusionStage", "Guidance", "Name", "Preset", "Prompt", "Seconds", "Seed", "Spec",
+    "Stage", "Unit",
+]  # fmt: skip
 
 
 class Guidance(Spec):
@@ -229,17 +170,19 @@ class DiffusionStage(Stage):
         return self
 
     def resolved(self, info: VariantInfo) -> Self:
-        """The same stage with every default of the variant filled in (variant, steps, shift, schedule, solver, guidance)."""
+        """The same stage with every default of the variant filled in (variant, steps, shift, schedule, solver, guidance), and
+        the shift as the schedule will take it (turbo's tables know three)."""
         d = info.defaults
-        custom = self.timesteps is not None
+        schedule = "custom" if self.timesteps is not None else (self.schedule or d.schedule)
+        shift = self.shift if self.shift is not None else d.shift
         kind = self.guidance.kind or (d.guidance_kind if self.guidance.scale != 1.0 else "none")
         scale = self.guidance.scale if self.guidance.scale is not None else d.guidance_scale
         return self.model_copy(
             update={
                 "variant": info.variant,
                 "steps": len(self.timesteps) if self.timesteps is not None else (self.steps or d.steps),
-                "shift": self.shift if self.shift is not None else d.shift,
-                "schedule": "custom" if custom else (self.schedule or d.schedule),
+                "shift": turbo_shift(shift) if schedule == "turbo" else shift,
+                "schedule": schedule,
                 "solver": self.solver or d.solver,
                 "t_start_policy": self.t_start_policy or d.t_start_policy,
                 "guidance": self.guidance.model_copy(update={"kind": kind, "scale": scale}),
@@ -247,8 +190,8 @@ class DiffusionStage(Stage):
         )
 
 
-class Pipeline(Spec):
-    """A declared graph of stages. The same object from YAML (`segue.load`) and from Python.
+class Preset(Spec):
+    """What a preset says: a declared graph of stages. `Pipeline` is the same with what can be done with it.
 
     `inputs` map names to audio files, relative to the preset's folder (to the working folder when made in Python).
     `outputs` name the stages whose takes are written to the run's folder; left out, every stage nothing else reads.
@@ -269,7 +212,7 @@ class Pipeline(Spec):
     _file: str | None = PrivateAttr(None)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pipeline) and self.model_dump() == other.model_dump()
+        return isinstance(other, Preset) and self.model_dump() == other.model_dump()
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
@@ -290,34 +233,6 @@ class Pipeline(Spec):
         """A path of this preset as a real one: relative paths start at the preset's folder."""
         p = Path(text).expanduser()
         return p if p.is_absolute() else (self._base or Path.cwd()) / p
-
-    def run(self, out: str | Path | None = None, **choices: Any) -> Run:
-        """Run this pipeline and give its takes. `out` is a folder for audio, report and preference log (None: no files).
-
-        Choices: `seed`, `takes`, `inputs` (name -> file), `on_event`, `cancel`, `options` (`RunOptions`), `home`; see
-        `segue.pipeline.executor.execute`, which also says what is raised."""
-        from .executor import execute
-
-        return execute(self, out, **choices)
-
-    def to_yaml(self) -> str:
-        """This pipeline as preset text: defaults left out, `segue.load` gives an equal pipeline back."""
-        from .yaml_text import to_yaml
-
-        return to_yaml(self)
-
-    def __repr__(self) -> str:
-        from .drawing import as_line
-
-        return as_line(self)
-
-    def __str__(self) -> str:
-        return repr(self)
-
-    def _repr_html_(self) -> str:
-        from .drawing import as_html
-
-        return as_html(self)
 
     def placed(self, base: Path | None = None, file: str | None = None, lines: dict[tuple[str, ...], int] | None = None) -> Self:
         """Remember where this preset came from (folder, file name, YAML lines); returns self."""

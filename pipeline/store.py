@@ -18,16 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .atomic import write_error
+from .home import segue_home
 from .store_folder import MALFORMED, StoreFolder
 from .store_format import Entry, decode_header
 from .take import Audio, Latent
 
-__all__ = ["Damage", "Entry", "GcReport", "Store", "Stored", "VerifyReport", "segue_home"]
-
-
-def segue_home() -> Path:
-    """Segue's folder: ``$SEGUE_HOME``, or ``~/.cache/segue``."""
-    return Path(os.environ.get("SEGUE_HOME") or "~/.cache/segue").expanduser()
+__all__ = ["Damage", "Entry", "GcReport", "Store", "Stored", "VerifyReport"]
 
 
 @dataclass(frozen=True)

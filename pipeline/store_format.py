@@ -18,7 +18,7 @@ import torch
 
 from ..scoring.report import QualityReport
 from .context import Result
-from .spec import Prompt
+from .prompt import Prompt
 from .take import Audio, Latent
 
 FORMAT = 1

@@ -13,7 +13,8 @@ SEGUE_INDEX        the take's index in that stage
 SEGUE_SEED         the take's own seed
 SEGUE_KEY          the take's key: names its content (see `pipeline/keys.py`)
 SEGUE_PROMPT       the prompt as the take has it, JSON
-SEGUE_LINEAGE      one JSON object a stage, oldest first: drawn parameters, steps run …
+SEGUE_NUMERICS     threads, dtype, kind of device, micro-batch, tile and library versions it was made with, JSON
+SEGUE_LINEAGE      one JSON object a stage, oldest first: drawn parameters, steps run … (no traces)
 SEGUE_BASE         folder the preset's relative paths start from (only when it was asked to be written)
 =================  =====================================================================================
 
@@ -30,8 +31,10 @@ from pathlib import Path
 from typing import Any
 
 from .audio_file import read_tags
+from .context import Numerics
 from .errors import Problem, RequestError
-from .spec import Prompt
+from .keys import numerics_facts
+from .prompt import Prompt
 from .take import Take
 
 _NEEDED = ("SEGUE_PRESET", "SEGUE_RUN_SEED", "SEGUE_STAGE", "SEGUE_INDEX", "SEGUE_SEED")
@@ -40,7 +43,7 @@ _TITLE_LENGTH = 120
 
 @dataclass(frozen=True)
 class TakeTags:
-    """What a sound file says about the take in it. `base` is None when the file doesn't tell."""
+    """What a sound file says about the take in it. `base` and `numerics` are None when the file doesn't tell."""
 
     preset: str
     run_seed: int
@@ -52,9 +55,12 @@ class TakeTags:
     lineage: tuple[Mapping[str, Any], ...]
     version: str
     base: str | None = None
+    numerics: Numerics | None = None
 
 
-def take_tags(take: Take, *, preset_yaml: str, run_seed: int, base: Path | None = None) -> dict[str, str]:
+def take_tags(
+    take: Take, *, preset_yaml: str, run_seed: int, numerics: Numerics, base: Path | None = None
+) -> dict[str, str]:
     """The tags of a take, by key. The same take of the same preset and run seed gives the same tags: no clock, no host.
 
     `base` is written only when given; it names a folder of this machine.
@@ -71,7 +77,8 @@ def take_tags(take: Take, *, preset_yaml: str, run_seed: int, base: Path | None 
         "SEGUE_SEED": str(take.seed),
         "SEGUE_KEY": take.key,
         "SEGUE_PROMPT": _json(take.prompt.facts()),
-        "SEGUE_LINEAGE": _json([dict(step) for step in take.lineage]),
+        "SEGUE_NUMERICS": _json(numerics_facts(numerics.portable())),
+        "SEGUE_LINEAGE": _json(take.plain_lineage()),
     }
     if base is not None:
         tags["SEGUE_BASE"] = str(base)
@@ -105,6 +112,7 @@ def read_take_tags(path: str | Path) -> TakeTags:
             lineage=tuple(json.loads(tags.get("SEGUE_LINEAGE", "[]"))),
             version=tags.get("SEGUE_VERSION", ""),
             base=tags.get("SEGUE_BASE"),
+            numerics=Numerics(**json.loads(tags["SEGUE_NUMERICS"])) if "SEGUE_NUMERICS" in tags else None,
         )
     except (ValueError, TypeError) as error:
         raise RequestError(

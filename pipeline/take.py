@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from ..scoring.report import QualityReport
-from .spec import Prompt
+from .prompt import Prompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Audio:
     def save(self, path: str | Path, **tags: str) -> Path:
         """Write a sound file; the format follows the ending (FLAC and WAV in 24 bit). Peaks above full scale are
         brought under it, which is the only change made. Returns the path."""
-        from .audio_file import write_audio
+        from .audio_write import write_audio
 
         return write_audio(Path(path), self, tags=tags).path
 
@@ -116,6 +116,11 @@ class Signal:
             self._latent = self._views.encode(self.audio(), codec)
         return self._latent
 
+    @property
+    def checkpoint(self) -> Latent | None:
+        """The latent when it is a step checkpoint, still noisy; None for a finished sound. Makes no view."""
+        return self._latent if self._latent is not None and self._latent.t > 0 else None
+
     def known(self) -> tuple[Audio | None, Latent | None]:
         """The views that exist right now, without making any."""
         return self._audio, self._latent
@@ -152,6 +157,10 @@ class Take:
     @property
     def duration_s(self) -> float:
         return self.signal.duration_s
+
+    def plain_lineage(self) -> list[dict[str, Any]]:
+        """The lineage without traces, whose seconds differ from run to run."""
+        return [{k: v for k, v in step.items() if k != "trace"} for step in self.lineage]
 
     def with_(self, **changes: Any) -> Take:
         return replace(self, **changes)

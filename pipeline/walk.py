@@ -14,17 +14,17 @@ from typing import Any
 
 import torch
 
-from .catalog import StageRecord
 from .context import Job, Result
 from .errors import RunError
 from .events import StageDone, StageStarted, TakeDone
 from .expression import parse
 from .graph import Graph
-from .jobs import Passing, group_of, plan_jobs
+from .jobs import Passing, group_of, holds, plan_jobs
 from .keys import canonical_json
 from .models.files import path_fingerprint
 from .models.pool import is_out_of_memory
-from .models.resolve import adapter_fingerprint
+from .models.resolve import weights_mark
+from .records import StageRecord
 from .session import Session, StageContext, StoredViews, ordinary
 from .spec import DiffusionStage, Stage
 from .store import Entry
@@ -62,9 +62,16 @@ class StageRunner:
     def _choose(self, sources: dict[str, tuple[Take, ...]]) -> tuple[Take, ...]:
         candidates = next(iter(sources.values()))
         self.session.emit(StageStarted(self.name, self.stage.type, len(candidates), 0))
-        chosen = self.stage.choose(candidates, self.context)
-        step = {"stage": self.name, "type": self.stage.type, "of": len(candidates)}
-        return tuple(t.with_(stage=self.name, lineage=(*t.lineage, step)) for t in chosen)
+        when = parse(self.stage.when) if self.stage.when else None
+        eligible, others = list[Take](), list[Take]()
+        for take in candidates:
+            (eligible if when is None or holds(when, self.name, take) else others).append(take)
+        step = {"stage": self.name, "type": self.stage.type, "of": len(eligible)}
+        chosen = [
+            t.with_(stage=self.name, prompt=self.stage.prompt.over(t.prompt), lineage=(*t.lineage, step))
+            for t in (self.stage.choose(eligible, self.context) if eligible else ())
+        ]
+        return (*chosen, *(self._passing(Passing(take.index, take)) for take in others))
 
     def _make(self, sources: dict[str, tuple[Take, ...]]) -> tuple[tuple[Take, ...], int, list[Result]]:
         planned = plan_jobs(
@@ -96,8 +103,7 @@ class StageRunner:
         if not isinstance(self.stage, DiffusionStage):
             return "+".join(path_fingerprint(path) for path in map(self.context.path, self.stage.weight_paths()) if path.exists())
         info = self.session.info(self.stage.variant, self.stage.task)
-        adapters = [f"{adapter_fingerprint(self.context.path(a.path))}*{a.scale!r}" for a in self.stage.adapters]
-        return "+".join([info.fingerprint, *adapters])
+        return weights_mark(info, [(self.context.path(a.path), a.scale) for a in self.stage.adapters])
 
     def _known(self, jobs: Sequence[Job]) -> dict[int, Result]:
         found = {}
@@ -164,8 +170,7 @@ class StageRunner:
             step["weights"] = self._fingerprint()
         if len(job.sources) > 1:
             step["sources"] = {key: take.key for key, take in job.sources.items()}
-        stages = self.session.pipeline.stages
-        diffused = any(stages[name].diffuses for name in self.graph.ancestors(self.name) if name in stages)
+        diffused = any(map(self.graph.diffused, self.graph.sources(self.name).values()))
         return Take(
             stage=self.name, index=job.index, seed=job.seed if self.stage.draws or main is None else main.seed,
             prompt=result.prompt.over(job.prompt) if result.prompt else job.prompt, key=job.key, signal=signal, report=report,

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from .spec import Stage
-
-if TYPE_CHECKING:
-    from .spec import Pipeline
+from .spec import Preset, Stage
 
 Scalar = str | int | float | bool | None
 
@@ -44,7 +41,7 @@ def plain_scalar(text: str) -> Scalar:
     return text
 
 
-def to_yaml(pipeline: Pipeline) -> str:
+def to_yaml(pipeline: Preset) -> str:
     """The pipeline as preset text: what is at its default is left out, the order is that of the declaration, and loading
     it gives an equal pipeline. Paths stay as they were written."""
     data = pipeline.model_dump(mode="json", exclude_defaults=True, exclude={"stages"})

@@ -40,9 +40,12 @@ def rerun(
     options: RunOptions | None = None,
     home: str | Path | None = None,
 ) -> Run:
-    """Make the take in an audio file again, from the preset and seed in its tags.
+    """Make the take in an audio file again, byte for byte, from what its tags say: preset, seed, threads, dtype, kind of device,
+    micro-batch and tile.
 
-    `inputs` says where the preset's input files are now, when they have moved. Raises `RequestError` for a file
-    without Segue's tags; otherwise as `Pipeline.run` does.
+    `inputs` says where the preset's input files are now, when they have moved; what `options` says wins over the tags.
+    Raises `RequestError` for a file without Segue's tags and where the take would be another one (input, weights or device not
+    those of then); where only rounding may differ (library versions, options given here) the run warns. Otherwise as
+    `Pipeline.run`.
     """
     return executor.rerun(file, load=load, out=out, inputs=inputs, on_event=on_event, cancel=cancel, options=options, home=home)

@@ -16,8 +16,9 @@ from pydantic import Field, ValidationError
 from ..pipeline.errors import Problem, RequestError, did_you_mean
 from ..pipeline.graph import Graph
 from ..pipeline.graph_checks import every_problem, structure_problems
+from ..pipeline.pipeline import Pipeline
 from ..pipeline.places import COMMAND_LINE, located, nearest_line
-from ..pipeline.spec import NAME_PATTERN, Pipeline, Stage
+from ..pipeline.spec import NAME_PATTERN, Stage
 from .overrides import apply_overrides, mapping_under
 from .shipped import FOLDER, PresetInfo, presets
 from .spec_problems import spec_problems

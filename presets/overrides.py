@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..pipeline.errors import Problem, RequestError, did_you_mean
+from ..pipeline.pipeline import Pipeline
 from ..pipeline.places import COMMAND_LINE
 from ..pipeline.plain_kinds import kinds_in
-from ..pipeline.spec import Pipeline, Stage
+from ..pipeline.spec import Stage
 from .spec_problems import Path_, annotation_at
 from .yaml_reader import Document, read_yaml
 

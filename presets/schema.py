@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from ..pipeline.spec import NAME_PATTERN, Pipeline, Stage
+from ..pipeline.pipeline import Pipeline
+from ..pipeline.spec import NAME_PATTERN, Stage
 
 
 def json_schema(types: Mapping[str, type[Stage]] | None = None) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ..pipeline.errors import Problem, did_you_mean
+from ..pipeline.pipeline import Pipeline
 from ..pipeline.places import nearest_line
 from ..pipeline.plain_kinds import kinds_in
-from ..pipeline.spec import DiffusionStage, Pipeline, Prompt, Stage
+from ..pipeline.spec import DiffusionStage, Prompt, Stage
 
 _SYNONYMS = {
     "model": "variant", "weights": "variant", "cfg": "guidance.scale", "cfg_scale": "guidance.scale",

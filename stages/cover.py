@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..pipeline.conditioning import instruction_for
+from ..pipeline.conditioning import audio_code_problems, instruction_for
 from ..pipeline.context import Context, Job, Result
 from ..pipeline.errors import Problem
 from ..pipeline.models.base import ConditionRequest, VariantInfo
@@ -21,7 +21,7 @@ from .denoise import Plan, denoise
 from .generate import timbre_of
 
 if TYPE_CHECKING:
-    from ..pipeline.graph import Scope
+    from ..pipeline.scope import Scope
 
 
 class TimelineEntry(Spec):
@@ -38,13 +38,17 @@ class TimelineEntry(Spec):
 class Cover(DiffusionStage):
     """Restyle a source: `strength` of the executed steps follow its skeleton, the rest the caption alone."""
 
+    version: ClassVar[int] = 2
     task: ClassVar[str | None] = "cover"
 
     type: Literal["cover"] = "cover"
     source: Name | None = Field(None, description="take or input to cover; left out only with audio_codes")
     strength: Unit = Field(1.0, description="share of the executed steps that follow the source")
     timeline: tuple[TimelineEntry, ...] | None = Field(None, description="explicit segments in place of strength")
-    audio_codes: str | None = Field(None, max_length=1_000_000, description="'<|audio_code_N|>…' in place of a source")
+    audio_codes: str | None = Field(
+        None, max_length=1_000_000,
+        description="'<|audio_code_N|>…' in place of a source, five a second; as long as prompt.duration_s where that is given",
+    )
     timbre: Name | None = Field(None, description="input or stage whose sound colour is followed; not the source by itself")
 
     @model_validator(mode="after")
@@ -64,13 +68,33 @@ class Cover(DiffusionStage):
         return {key: name for key, name in named.items() if name}
 
     def check(self, scope: Scope) -> Iterator[Problem]:
-        if self.audio_codes is not None and "<|audio_code_" not in self.audio_codes:
-            yield scope.problem(
-                "audio_codes holds no code", "write codes such as '<|audio_code_17|><|audio_code_4|>', five a second",
-                "audio_codes",
-            )
+        yield from self._codes_that_do_not_fit(scope)
         if self.audio_codes is not None and self.timeline and any(e.context == "source" for e in self.timeline):
             yield scope.problem("a timeline entry asks for the source, and there is none", "use context: quantized", "timeline")
+
+    def _codes_that_do_not_fit(self, scope: Scope) -> Iterator[Problem]:
+        """What is wrong with the code string itself, and where it does not last as long as was asked for."""
+        if self.audio_codes is None:
+            return
+        info, asked = scope.info, scope.prompt.duration_s
+        wrong = audio_code_problems(self.audio_codes, info.codebook_size if info is not None else None)
+        yield from (scope.problem(p.cause, p.fix, "audio_codes") for p in wrong)
+        if info is None or info.code_frames is None or asked is None:
+            return
+        have, want = code_count(self.audio_codes) * info.code_frames, info.frames(round(asked * info.rate_hz))
+        if have and abs(have - want) >= info.code_frames:
+            lasts = have / info.frame_rate_hz
+            yield scope.problem(
+                f"{code_count(self.audio_codes)} audio codes stand for {lasts:g} s, and prompt.duration_s asks for {asked:g} s",
+                f"write prompt: {{duration_s: {lasts:g}}}, or give {-(-want // info.code_frames)} codes", "audio_codes",
+            )
+
+    def expected_duration_s(self, scope: Scope) -> float | None:
+        """The source's length; with audio codes what the prompt asks for, else what they stand for."""
+        info = scope.info
+        if self.audio_codes is None or scope.prompt.duration_s is not None or info is None or info.code_frames is None:
+            return super().expected_duration_s(scope)
+        return code_count(self.audio_codes) * info.code_frames / info.frame_rate_hz
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         info = ctx.info(self.variant)
@@ -78,8 +102,11 @@ class Cover(DiffusionStage):
 
     def _plan(self, job: Job, ctx: Context, info: VariantInfo) -> Plan:
         if self.audio_codes is not None:
-            frames = code_count(self.audio_codes) * 5
-            source, samples = None, frames * info.hop_length
+            assert info.code_frames is not None  # a variant without them can't do covers
+            source, samples = None, code_count(self.audio_codes) * info.code_frames * info.hop_length
+            if job.prompt.duration_s is not None:  # as long as the codes to within one of them: checked beforehand
+                samples = max(1, round(job.prompt.duration_s * info.rate_hz))
+            frames = info.frames(samples)
         else:
             latent = ctx.latent(job.source, info)
             source, frames = latent.frames, latent.frames.shape[0]

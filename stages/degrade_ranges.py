@@ -22,7 +22,7 @@ def within(low: float, high: float, unit: str) -> AfterValidator:
         ends = value if isinstance(value, tuple) else (value,)
         for end in ends:
             if not low <= end <= high:
-                raise ValueError(f"{end:g} {unit} is outside {low:g} to {high:g} {unit}".replace("  ", " "))
+                raise ValueError(f"{end:g} {unit} is outside {low:g} to {high:g} {unit}".replace("  ", " ").rstrip())
         if ends[0] > ends[-1]:
             raise ValueError(f"[{ends[0]:g}, {ends[-1]:g}] runs backwards; write [low, high] with low <= high")
         return value

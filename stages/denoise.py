@@ -65,9 +65,8 @@ def denoise(
 ) -> list[Result]:
     """Run the core for every plan; plans of equal shape share a forward. Results carry latents and the facts of the run.
 
-    A plan whose schedule is empty (t_start 0) gives its source back, untouched.
+    A partial denoising from t = 0 is no plan: it is `untouched`.
     """
-    info = ctx.info(stage.variant)
     results: dict[int, Result] = {}
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, plan in enumerate(plans):
@@ -77,14 +76,16 @@ def denoise(
         groups.setdefault(shape, []).append(i)
     for positions in groups.values():
         ts, first = _timesteps(stage, plans[positions[0]])
-        if not ts:
-            facts = {"t_start": 0.0, "timesteps": [], "training": info.training}
-            results.update({i: Result(same_signal=True, facts={**plans[i].facts, **facts}) for i in positions})
-            continue
         made = _run_group(stage, [jobs[i] for i in positions], ctx, [plans[i] for i in positions], ts, first,
                           projections(positions) if projections else ())
         results.update(dict(zip(positions, made, strict=True)))
     return [results[i] for i in range(len(plans))]
+
+
+def untouched() -> Result:
+    """The result of a partial denoising from t = 0: the source itself. Nothing is encoded, decoded or loaded for it, and no model
+    stands behind the sound."""
+    return Result(same_signal=True, facts={"t_start": 0.0, "timesteps": []})
 
 
 def _timesteps(stage: DiffusionStage, plan: Plan) -> tuple[tuple[float, ...], int]:
@@ -161,9 +162,9 @@ def _warn_of_cut_text(ctx: Context, info: VariantInfo, model: Model, plans: Sequ
     """Text beyond the model's limits is cut off; the user is told, once for each text."""
     for request in (request for plan in plans for request, _ in plan.segments):
         text, lyrics = model.token_counts(request.prompt, request.instruction)
-        for what, have, limit in (("prompt", text, info.max_text_tokens), ("lyrics", lyrics, info.max_lyric_tokens)):
+        for what, have, limit in (("prompt is", text, info.max_text_tokens), ("lyrics are", lyrics, info.max_lyric_tokens)):
             if have > limit > 0:
-                ctx.warn(f"stage '{ctx.stage}': the {what} takes {have} tokens; {info.model} reads {limit}, the rest is cut off")
+                ctx.warn(f"stage '{ctx.stage}': the {what} {have} tokens long; {info.model} reads {limit}, the rest is cut off")
 
 
 def _result(

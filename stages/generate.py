@@ -13,13 +13,13 @@ from pydantic import Field
 
 from ..pipeline.conditioning import instruction_for
 from ..pipeline.context import Context, Job, Result
-from ..pipeline.errors import Problem
+from ..pipeline.errors import Problem, RunError
 from ..pipeline.models.base import ConditionRequest, VariantInfo
-from ..pipeline.spec import DiffusionStage, Name, Unit
-from .denoise import Plan, denoise
+from ..pipeline.spec import DiffusionStage, Name, Stage, Unit
+from .denoise import Plan, denoise, untouched
 
 if TYPE_CHECKING:
-    from ..pipeline.graph import Scope
+    from ..pipeline.scope import Scope
 
 
 class Generate(DiffusionStage):
@@ -84,22 +84,30 @@ class Refine(DiffusionStage):
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         info = ctx.info(self.variant)
-        plans = []
-        for job in jobs:
-            source = ctx.latent(job.source, info)
-            samples = source.samples if source.samples is not None else source.frames.shape[0] * info.hop_length
-            request = ConditionRequest(
-                job.prompt, self.instruction or instruction_for("generate"), source.frames.shape[0],
-                timbre=timbre_of(job, ctx, info), duration_s=samples / info.rate_hz,
+        worked = [job for job in jobs if self.denoise > 0 or job.source.signal.checkpoint is not None]
+        made = iter(denoise(self, worked, ctx, [self._plan(job, ctx, info) for job in worked]))
+        return [next(made) if job in worked else untouched() for job in jobs]
+
+    def _plan(self, job: Job, ctx: Context, info: VariantInfo) -> Plan:
+        checkpoint = job.source.signal.checkpoint
+        if checkpoint is not None and checkpoint.codec != info.codec:
+            raise RunError(
+                f"stage '{ctx.stage}': {job.source.id} was stopped half-way in the latents of another autoencoder than that of "
+                f"variant '{info.variant}'. Write the variant that made it."
             )
-            checkpoint = source if source.t > 0 else None
-            plans.append(Plan(((request, 1.0),), samples, start=source.frames, t_start=self.denoise, checkpoint=checkpoint))
-        return denoise(self, jobs, ctx, plans)
+        source = ctx.latent(job.source, info)
+        samples = source.samples if source.samples is not None else source.frames.shape[0] * info.hop_length
+        request = ConditionRequest(
+            job.prompt, self.instruction or instruction_for("generate"), source.frames.shape[0],
+            timbre=timbre_of(job, ctx, info), duration_s=samples / info.rate_hz,
+        )
+        return Plan(((request, 1.0),), samples, start=source.frames, t_start=self.denoise, checkpoint=checkpoint)
 
 
 def _readers_that_want_sound(scope: Scope) -> Iterator[Problem]:
     """Denoising stages that would take the noisy state of a checkpoint for a finished sound."""
-    for name, stage in scope.pipeline.stages.items():
+    for name, stage in scope.stages.items():
+        assert isinstance(stage, Stage)
         for key, source in stage.references().items():
             if source == scope.stage and stage.diffuses and not (isinstance(stage, Refine) and key == "source"):
                 yield Problem(

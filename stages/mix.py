@@ -68,10 +68,7 @@ class Mix(Stage):
 
     def check(self, scope: Scope) -> Iterator[Problem]:
         """A latent mix needs a source made by a model, for an input file has no latent of its own."""
-        graph = scope.graph
-        stages = graph.pipeline.stages
-        above = [*graph.ancestors(scope.stage)]
-        if self.domain == "latent" and not any(stages[name].diffuses for name in above if name in stages):
+        if self.domain == "latent" and not any(map(scope.diffused, self.sources)):
             yield scope.problem(
                 f"domain: latent, yet none of {', '.join(self.sources)} comes from a stage that makes latents.",
                 "write domain: waveform, or mix takes of generate, refine, cover … stages",

@@ -23,7 +23,7 @@ from .denoise import Plan, denoise
 from .generate import timbre_of
 
 if TYPE_CHECKING:
-    from ..pipeline.graph import Scope
+    from ..pipeline.scope import Scope
 
 Window = tuple[float, float]
 
@@ -37,7 +37,7 @@ class Repaint(DiffusionStage):
     source: Name
     start_s: float | None = Field(None, ge=0)
     end_s: float | None = Field(None, gt=0, description="may lie past the clip's end: the clip grows (outpainting)")
-    windows: tuple[Window, ...] | None = Field(None, description="several [start, end] in seconds, rising, not touching")
+    windows: tuple[Window, ...] | None = Field(None, min_length=1, description="several [start, end] in seconds, rising, apart")
     crossfade_s: float = Field(0.08, ge=0, le=5, description="length of the fade at each seam, inside the window")
     inject_until: Unit = Field(0.5, description="share of the steps during which the source is re-injected outside")
     timbre: Name | None = Field(None, description="input or stage whose sound colour is followed")

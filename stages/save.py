@@ -74,7 +74,7 @@ class Save(Stage):
         if self.naming != "timestamp_slug":
             return
         mine = (PurePosixPath(self.directory or scope.stage), self.format)
-        for name, other in scope.pipeline.stages.items():
+        for name, other in scope.stages.items():
             if name == scope.stage:
                 return
             if not isinstance(other, Save) or other.naming != self.naming:
@@ -100,10 +100,7 @@ class Save(Stage):
         path = folder / f"{self._stem(job, ctx)}.{self.format}"
         audio, levelled = self._levelled(ctx.audio(job.source))
         take = job.source.with_(stage=ctx.stage, index=job.index, prompt=job.prompt, key=job.key)
-        seed = ctx.pipeline.seed
-        if seed is None:
-            raise RuntimeError("a running pipeline has its seed")
-        tags = take_tags(take, preset_yaml=ctx.pipeline.to_yaml(), run_seed=seed)
+        tags = take_tags(take, preset_yaml=ctx.preset, run_seed=ctx.run_seed, numerics=ctx.numerics)
         written = write_audio(path, audio, format=self.format, subtype=self.subtype, tags=tags)
         facts = {
             "file": path.relative_to(out).as_posix(), "format": written.format, "subtype": written.subtype, **levelled,

@@ -19,7 +19,7 @@ from ..pipeline.take import Take
 from ..scoring.metrics import METRICS
 
 if TYPE_CHECKING:
-    from ..pipeline.graph import Scope
+    from ..pipeline.scope import Scope
 
 _NO_DIRECTION = "'{by}' is neither better high nor better low: it has a good band"
 _SAY_ORDER = "write order: highest or order: lowest, or choose by overall"

@@ -22,7 +22,7 @@ from ..pipeline.spec import DiffusionStage, Name, Unit
 from ..pipeline.take import Audio
 from ..scoring.spectrum import rolloff_hz
 from .bands import low_pass, replace_low_band
-from .denoise import Plan, denoise
+from .denoise import Plan, denoise, untouched
 from .generate import timbre_of
 
 
@@ -44,6 +44,8 @@ class SuperResolve(DiffusionStage):
         return {**found, "timbre": self.timbre} if self.timbre else found
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
+        if self.denoise == 0:
+            return [untouched() for _ in jobs]
         info = ctx.info(self.variant)
         given = [ctx.audio(job.source, info.rate_hz, info.channels).samples for job in jobs]
         cutoffs = [self._cutoff(samples, info) for samples in given]
@@ -88,7 +90,7 @@ class SuperResolve(DiffusionStage):
         )
 
     def _finish(self, result: Result, given: torch.Tensor, cutoff: float, ctx: Context, info: VariantInfo) -> Result:
-        if result.same_signal or result.latent is None or not self.replace_low:
+        if result.latent is None or not self.replace_low:
             return result
         made = ctx.model(self).decode(result.latent.frames.unsqueeze(0))[0]
         made = torch.nn.functional.pad(made, (0, max(0, given.shape[-1] - made.shape[-1])))[:, : given.shape[-1]]

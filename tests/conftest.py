@@ -74,3 +74,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "clip.wav"
     sf.write(path, np.stack([left, right], 1) * 0.5, rate, subtype="PCM_24")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random checkpoint of 0.3 M parameters in the real format, one variant (base), 1200 Hz and 25 frames a second: what a
+    run does, in milliseconds a step."""
+    from segue.pipeline.models.tiny import build_tiny_acestep
+
+    return str(build_tiny_acestep(tmp_path_factory.mktemp("tiny-model") / "base", seed=1))

@@ -17,8 +17,9 @@ import pytest
 from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 from segue.pipeline.errors import RequestError
-from segue.pipeline.graph import build_graph
-from segue.pipeline.spec import Adapter, DiffusionStage, Pipeline, Stage
+from segue.pipeline.graph_checks import build_graph
+from segue.pipeline.pipeline import Pipeline
+from segue.pipeline.spec import Adapter, DiffusionStage, Stage
 from segue.presets.loader import load
 from segue.stages import STAGES
 from segue.stages.cover import TimelineEntry

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from segue.pipeline.errors import RequestError
-from segue.pipeline.graph import build_graph
-from segue.pipeline.spec import Pipeline
+from segue.pipeline.graph_checks import build_graph
+from segue.pipeline.pipeline import Pipeline
 from segue.presets.loader import load
 
 

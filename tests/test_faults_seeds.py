@@ -12,7 +12,8 @@ from segue.pipeline.catalog import Catalog
 from segue.pipeline.context import Context, Job, Result
 from segue.pipeline.executor import execute
 from segue.pipeline.keys import noise, take_seed
-from segue.pipeline.spec import SEED_MAX, Pipeline, Stage
+from segue.pipeline.pipeline import Pipeline
+from segue.pipeline.spec import SEED_MAX, Stage
 from segue.pipeline.take import Audio
 
 seeds = st.integers(0, SEED_MAX)

@@ -1,8 +1,7 @@
 """The house stands as drawn: packages listed, arrows pointing up, no circles, modules of a readable size, nothing of one machine.
 
-Arrows are held for **every** import statement in a module, also those inside functions: importing late makes start-up
-fast, it does not make an upper room known to a lower one. Imports under ``if TYPE_CHECKING:`` count as well; only inside
-one room may they close a circle, because there they exist for annotations and never run.
+Arrows are held for **every** import statement in a module, also those inside functions and under ``if TYPE_CHECKING:``:
+importing late makes start-up fast, it does not make an upper module known to a lower one.
 """
 
 from __future__ import annotations
@@ -56,22 +55,14 @@ def sources() -> dict[str, Path]:
     return found
 
 
-def is_type_checking(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-
-
 @functools.cache
-def imports(module: str, *, at_import_time: bool = False) -> set[str]:
-    """Modules of the package this one imports. `at_import_time`: only those that run when it is imported itself."""
+def imports(module: str) -> set[str]:
+    """Modules of the package this one imports, wherever the statement stands."""
     path = sources()[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
-        if at_import_time and (isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or is_type_checking(node)):
-            for rest in node.orelse if isinstance(node, ast.If) else ():
-                visit(rest)
-            return
         if isinstance(node, ast.ImportFrom):
             found.update(_targets(node, package))
         elif isinstance(node, ast.Import):
@@ -146,8 +137,8 @@ def _within(module: str, part: str) -> bool:
     return module == part or module.startswith(f"{part}.")
 
 
-def test_no_circle_of_modules_at_import_time() -> None:
-    graph = nx.DiGraph((module, target) for module in sources() for target in imports(module, at_import_time=True))
+def test_no_circle_of_modules() -> None:
+    graph = nx.DiGraph((module, target) for module in sources() for target in imports(module))
     assert [sorted(c) for c in nx.strongly_connected_components(graph) if len(c) > 1] == []
 
 
@@ -156,7 +147,6 @@ def test_the_arrow_test_sees_late_imports(monkeypatch: pytest.MonkeyPatch, tmp_p
     late.write_text("def f():\n    from ..stages import STAGES\n    return STAGES\n")
     monkeypatch.setitem(sources(), "pipeline.late", late)
     assert imports("pipeline.late") == {"stages"}
-    assert imports("pipeline.late", at_import_time=True) == set()
 
 
 def test_modules_are_of_a_readable_size() -> None:

@@ -34,6 +34,11 @@ def unshifted(t: float, shift: float) -> float:
     return 1.0 if t == 1.0 else t / (shift - (shift - 1.0) * t)
 
 
+def turbo_shift(shift: float) -> float:
+    """The shift of turbo's tables nearest to `shift`: 1, 2 or 3, the lower at a tie."""
+    return min(TURBO_SHIFTS, key=lambda s: abs(s - shift))
+
+
 def timesteps(
     kind: str,
     steps: int,
@@ -80,7 +85,7 @@ def timesteps(
                 f"steps: {high}, or schedule: continuous",
                 "steps",
             )
-        shift = min(TURBO_SHIFTS, key=lambda s: abs(s - shift))
+        shift = turbo_shift(shift)
     return tuple(shifted((steps - i) / steps, shift) for i in range(steps))
 
 

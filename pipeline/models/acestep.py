@@ -19,7 +19,7 @@ from torch import Tensor
 from ..conditioning import format_lyrics, format_text, parse_audio_codes
 from ..diffusion.denoiser import Condition
 from ..errors import Problem, RequestError
-from ..spec import Prompt
+from ..prompt import Prompt
 from . import autoencoder
 from .acestep_denoiser import AceStepDenoiser
 from .base import ConditionRequest, Counters, VariantInfo

@@ -5,7 +5,7 @@ This module knows no schedule, no guidance rule and no take; it gives velocities
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,8 +13,12 @@ from torch import Tensor
 from ..diffusion.attention import SegmentAttention
 from ..diffusion.denoiser import COND, NULL, Condition
 
-if TYPE_CHECKING:
-    from .acestep import AceStepModel
+
+class Loaded(Protocol):
+    """A model whose components can be asked for, as long as the pool has not let them go."""
+
+    @property
+    def parts(self) -> Any: ...
 
 
 class AceStepDenoiser:
@@ -23,7 +27,7 @@ class AceStepDenoiser:
     `forwards` counts transformer calls and `switches` segments, for traces.
     """
 
-    def __init__(self, model: AceStepModel) -> None:
+    def __init__(self, model: Loaded) -> None:
         self._model = model
         self._attention = SegmentAttention(model.parts.transformer)
         self._condition: Condition | None = None

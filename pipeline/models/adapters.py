@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..errors import Problem, RequestError
 from .files import PICKLED, file_hash, read_header, read_json
 from .loading import quiet
@@ -82,7 +84,8 @@ def lay_on(transformer: Any, adapters: Sequence[AdapterChoice]) -> None:
     Raises RequestError when a file holds no LoRA layer of this transformer.
     """
     try:
-        names = [_load(transformer, path, n) for n, (path, _) in enumerate(adapters)]
+        with torch.random.fork_rng(devices=[]):  # peft fills every LoRA from the global generator before it reads it
+            names = [_load(transformer, path, n) for n, (path, _) in enumerate(adapters)]
         if names:
             transformer.set_adapters(names, weights=[scale for _, scale in adapters])
         transformer.requires_grad_(False)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from ..spec import Prompt
+from ..prompt import Prompt
 
 if TYPE_CHECKING:  # annotations only: checking a preset must not cost the import of torch
     import torch
@@ -58,6 +58,8 @@ class VariantInfo:
     training: Training = "trained"
     min_steps: int = 1
     max_steps: int = 1000
+    codebook_size: int | None = None  # audio codes are below it; None where the model has no audio tokenizer
+    code_frames: int | None = None  # latent frames one audio code stands for
     branches: frozenset[str] = frozenset({"cond", "null"})  # of `diffusion.denoiser`, what its denoiser can be asked for
 
     @property

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Problem, RequestError
+from ..home import segue_home
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 CONFIG_NAMES = ("config.json", "scheduler_config.json", "tokenizer_config.json")
@@ -195,11 +195,6 @@ def path_fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def cache_home() -> Path:
-    """Segue's cache folder: ``$SEGUE_HOME``, else ``~/.cache/segue``."""
-    return Path(os.environ.get("SEGUE_HOME") or Path.home() / ".cache" / "segue").expanduser()
-
-
 def _content(name: str, folder: Path) -> Iterator[tuple[str, str]]:
     if name.startswith("tokenizer"):
         for path in sorted(
@@ -219,7 +214,7 @@ def _content(name: str, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _memory_file() -> Path:
-    return cache_home() / "weight-hashes.json"
+    return segue_home() / "weight-hashes.json"
 
 
 def _remembered() -> dict[str, Any]:

@@ -42,9 +42,11 @@ def component_class(family: str, name: str) -> Any:
 def load_component(family: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
     """Load one component onto the CPU, in `dtype` (None: as stored), frozen and in evaluation mode.
 
-    Of a scheduler the configuration is all that is needed: a dict, without the class (and what it would import).
+    Of a scheduler the configuration is all that is needed: a dict, without the class (and what it would import). torch's
+    global generator, from which the libraries fill weights before they read them, stands afterwards as it stood before.
 
-    Raises RequestError when files are missing or damaged (before loading), RunError when the class can't take them.
+    Raises RequestError when files are missing or damaged (before loading), RunError when the class can't take them or they
+    lack some of its weights (the libraries would make those up).
     """
     check_component(name, folder)
     if name == "scheduler":
@@ -55,12 +57,22 @@ def load_component(family: str, name: str, folder: Path, dtype: torch.dtype | No
             if name == "tokenizer":
                 return cls.from_pretrained(str(folder), local_files_only=True)
             keyword = {"dtype" if name == "text_encoder" else "torch_dtype": dtype or stored_type(folder)}
-            module = cls.from_pretrained(str(folder), local_files_only=True, use_safetensors=True, **keyword)
+            with torch.random.fork_rng(devices=[]):
+                module, told = cls.from_pretrained(
+                    str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True, **keyword
+                )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise RunError(
             f"{folder} can't be loaded as {cls.__name__}: {error}. The folder's configuration and weights don't belong "
             "together, or the installed diffusers/transformers is too old for it."
         ) from error
+    absent = sorted(told["missing_keys"])
+    if absent:
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise RunError(
+            f"the weights in {folder} lack {', '.join(absent[:3])}{more}, which {cls.__name__} needs. "
+            "Download or export the model again."
+        )
     return module.eval().requires_grad_(False)
 
 

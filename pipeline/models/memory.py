@@ -72,9 +72,10 @@ def torch_type(name: str) -> torch.dtype:
 
 
 def free_bytes(device: str) -> int:
-    """Memory that is free on the device right now."""
+    """Memory that is free on the device right now, with what torch itself keeps there unused."""
     if torch.device(device).type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
     import psutil
 
     return int(psutil.virtual_memory().available)

@@ -2,16 +2,15 @@
 
 The device holds one transformer. The next one is loaded (or, where memory is short, verified by names and shapes) before
 the last is let go, so that a broken variant leaves a working one behind. Components are shared by content: two variants
-with the same autoencoder hold one. This module knows no stage and no store.
+with the same autoencoder hold one. This module knows no stage, no store and no family.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,15 +20,11 @@ from ..errors import Problem, RequestError, RunError, did_you_mean
 from . import autoencoder
 from .adapters import AdapterChoice, adapter_fingerprint, lay_on, take_off
 from .base import Counters, ModelInfo, VariantInfo
+from .families import assemble
 from .files import component_fingerprint, stored_bytes
 from .loading import load_component, verify_weights
 from .memory import TensorMemory, free_bytes, is_out_of_memory, torch_type
 from .resolve import LocatedModel, VariantFiles
-from .variants import ACESTEP
-
-if TYPE_CHECKING:
-    from .acestep import AceStepModel
-    from .stable_audio import StableAudioModel
 
 __all__ = ["Pool", "adapter_fingerprint", "is_out_of_memory"]
 
@@ -182,29 +177,12 @@ class Pool:
         self._keep_to_budget()
         self._model = self._built(files)
 
-    def _built(self, files: VariantFiles) -> AceStepModel | StableAudioModel:
+    def _built(self, files: VariantFiles) -> Any:
         assert self._active is not None
-        info, shared = self._info.variants[files.variant], self._shared_in_use
-        ids = {name: component_fingerprint(name, folder) for name, folder in files.parts.items()}
-        transformer = self._transformers[self._active[1]]
-        common: dict[str, Any] = {
-            "ids": ids,
-            "device": self._device,
-            "dtype": self._dtype,
-            "transformer": transformer,
-        }
-        tile = self._numerics.tile_frames
-        # the libraries behind the families take seconds to import: not before a weight is needed
-        if files.family == ACESTEP:
-            from .acestep import AceStepModel, AceStepParts
-
-            named: dict[str, Any] = {f.name: shared.get(f.name) for f in fields(AceStepParts) if f.name not in common}
-            return AceStepModel(info, AceStepParts(**common, **named), self._counters, self._remembered, tile)
-        from .stable_audio import StableAudioModel, StableAudioParts
-
-        named = {f.name: shared[f.name] for f in fields(StableAudioParts) if f.name not in common}
-        return StableAudioModel(
-            info, StableAudioParts(**common, **named), self._counters, self._remembered, tile
+        parts = {**self._shared_in_use, "transformer": self._transformers[self._active[1]]}
+        return assemble(
+            files, self._info.variants[files.variant], parts, self._counters, self._remembered, device=self._device,
+            dtype=self._dtype, tile_frames=self._numerics.tile_frames,
         )
 
     def _component(self, files: VariantFiles, name: str) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from .base import ModelInfo, VariantInfo
 from .layout import MANIFEST, VariantFiles, read_manifest, read_official
 from .variants import ACESTEP, default_variants
 
-__all__ = ["LocatedModel", "VariantFiles", "Variants", "adapter_fingerprint", "describe_model", "known_names"]
+__all__ = ["LocatedModel", "VariantFiles", "Variants", "adapter_fingerprint", "describe_model", "known_names", "weights_mark"]
 
 EMBEDDED = "segue-mini"
 _EMBEDDED_FOLDER = Path(__file__).parent / "weights" / EMBEDDED
@@ -97,6 +97,11 @@ def describe_model(name: str, *, base: Path | None = None, offline: bool = False
     if short and short["kind"] is None:
         return _several(name, offline)
     return _from_folder(name, _locate(name, local, offline))
+
+
+def weights_mark(info: VariantInfo, adapters: Iterable[tuple[Path, float]] = ()) -> str:
+    """What a stage's weights are, by content: its variant's fingerprint and those of the adapters (path, scale) laid over it."""
+    return "+".join([info.fingerprint, *(f"{adapter_fingerprint(path)}*{scale!r}" for path, scale in adapters)])
 
 
 def known_names() -> tuple[str, ...]:

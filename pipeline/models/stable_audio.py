@@ -20,7 +20,7 @@ from torch import Tensor
 from ..diffusion.denoiser import COND, NULL, Condition
 from ..diffusion.wrappers import EDMDenoiser
 from ..errors import Problem, RequestError
-from ..spec import Prompt
+from ..prompt import Prompt
 from . import autoencoder
 from .base import ConditionRequest, Counters, VariantInfo
 from .memory import TensorMemory

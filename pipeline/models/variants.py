@@ -48,6 +48,8 @@ ACESTEP_TEXT_TOKENS = 256
 ACESTEP_LYRIC_TOKENS = 2048
 TURBO_MAX_STEPS = 20
 REFERENCE_S = 30.0  # length of a timbre reference
+_CODE_LEVELS = (8, 8, 8, 5, 5, 5)  # of a tokenizer whose configuration names none (AceStepAudioTokenizer's own)
+_CODE_FRAMES = 5
 
 
 def acestep_kind(transformer: Mapping[str, Any], hint: str = "") -> str:
@@ -71,7 +73,8 @@ def acestep_info(
     """Facts of an ACE-Step variant from its components' configurations."""
     vae = configs["vae"]
     tasks = _ANY | (_STEMS if kind == "base" else frozenset())
-    if "audio_tokenizer" not in configs or "audio_token_detokenizer" not in configs:
+    coded = "audio_tokenizer" in configs and "audio_token_detokenizer" in configs
+    if not coded:
         tasks -= _QUANTIZED
     return VariantInfo(
         model=model,
@@ -90,6 +93,8 @@ def acestep_info(
         codec=codec,
         training=training,
         max_steps=TURBO_MAX_STEPS if kind == "turbo" else 1000,
+        codebook_size=prod(configs["audio_tokenizer"].get("fsq_input_levels") or _CODE_LEVELS) if coded else None,
+        code_frames=int(configs["audio_token_detokenizer"].get("pool_window_size", _CODE_FRAMES)) if coded else None,
     )
 
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from segue.pipeline.catalog import Catalog, StageRecord
+from segue.pipeline.catalog import Catalog
 from segue.pipeline.catalog_schema import MIGRATIONS
 from segue.pipeline.context import Numerics
 from segue.pipeline.errors import RequestError, RunError
 from segue.pipeline.keys import digest
+from segue.pipeline.records import StageRecord
 from segue.pipeline.spec import Prompt
 from segue.pipeline.take import Audio, Signal, Take
 from segue.scoring.report import QualityReport

@@ -96,8 +96,22 @@ def test_twelve_tracks():
 
 
 def test_audio_codes():
-    assert parse_audio_codes("x<|audio_code_12|> <|audio_code_3|>y") == [12, 3]
+    assert parse_audio_codes(" <|audio_code_12|> <|audio_code_3|>\n<|audio_code_0|>") == [12, 3, 0]
     with pytest.raises(RequestError, match="hold no"):
         parse_audio_codes("12 3")
-    with pytest.raises(RequestError, match="codebook of 12 codes"):
-        parse_audio_codes("<|audio_code_12|>", codebook_size=12)
+    with pytest.raises(RequestError, match=r"1 of 2 audio codes .* codebook of 12 codes: 12 \(number 2\)"):
+        parse_audio_codes("<|audio_code_11|><|audio_code_12|>", codebook_size=12)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "rest"),
+    [
+        ("<|audio_code_1|><|audio_code_2>", 17, "<|audio_code_2>"), ("x<|audio_code_1|>", 1, "x"),
+        ("<|audio_code_1|> , <|audio_code_2|>", 18, ","), ("<|audio_code_1|><|audio_code_-2|>", 17, "<|audio_code_-2|>"),
+        ("<|audio_code_1|><|audio_code_" + "9" * 5000 + "|>", 17, "<|audio_code_999"),
+    ],
+)
+def test_what_is_no_audio_code_is_never_dropped(text: str, place: int, rest: str):
+    with pytest.raises(RequestError, match="is no audio code") as caught:
+        parse_audio_codes(text)
+    assert f"at character {place} " in str(caught.value) and rest in str(caught.value)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from segue.pipeline.drawing import as_html, as_mermaid, as_png, as_text
-from segue.pipeline.graph import build_graph
+from segue.pipeline.graph_checks import build_graph
 from segue.pipeline.models.base import ModelInfo, VariantDefaults, VariantInfo
+from segue.pipeline.pipeline import Pipeline
 from segue.pipeline.sketch import sketch
-from segue.pipeline.spec import DiffusionStage, Name, Pipeline, Stage
+from segue.pipeline.spec import DiffusionStage, Name, Stage
 
 
 class Make(DiffusionStage):

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from segue.pipeline.graph import Graph, InputFacts, build_graph
+from segue.pipeline.graph import Graph, InputFacts
+from segue.pipeline.graph_checks import build_graph
 from segue.pipeline.models.base import ModelInfo, VariantDefaults, VariantInfo
-from segue.pipeline.spec import DiffusionStage, Name, Pipeline, Prompt, Stage
+from segue.pipeline.pipeline import Pipeline
+from segue.pipeline.spec import DiffusionStage, Name, Prompt, Stage
 
 
 class Draft(DiffusionStage):

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 from segue.pipeline.errors import Problem, RequestError
-from segue.pipeline.graph import Graph, InputFacts, Scope, build_graph
+from segue.pipeline.graph import Graph, GraphScope, InputFacts, Scope
+from segue.pipeline.graph_checks import build_graph
 from segue.pipeline.models.base import ModelInfo, VariantDefaults, VariantInfo
-from segue.pipeline.spec import Adapter, DiffusionStage, Name, Pipeline, Prompt, Stage
+from segue.pipeline.pipeline import Pipeline
+from segue.pipeline.spec import Adapter, DiffusionStage, Guidance, Name, Prompt, Stage
 
 
 class Make(DiffusionStage):
@@ -167,6 +169,10 @@ def test_missing_and_unreadable_inputs() -> None:
         ("a.overall < 5", "scores nothing"),
         ("prompt.captoin == 'x'", "Did you mean 'caption'?"),
         ("judged.loudnes < 5", "Did you mean 'loudness'?"),
+        ("judged.overall < '5'", 'judged.overall < "5", and these are a number and text'),
+        ("judged.overall > 1 and 'x' in judged.loudness", "text and a number"),
+        ("prompt.bpm == 'fast'", "a number and text"),
+        ("prompt.caption == 1", "text and a number"),
     ],
 )
 def test_when_reads_upstream_reports_and_the_prompt(when: str, said: str) -> None:
@@ -178,6 +184,16 @@ def test_when_reads_upstream_reports_and_the_prompt(when: str, said: str) -> Non
 def test_when_may_name_any_field_where_the_fields_are_not_known() -> None:
     stages = {"a": Make(), "judged": Judge(source="a"), "c": Change(source="judged", when="judged.whatever < 3")}
     assert build_graph(Pipeline(stages=stages), model=None).order == ("a", "judged", "c")
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["judged.overall < 5", "prompt.lyrics == none", "'x' in judged.defects", "prompt.caption in ['a', 'b']", 
+     "prompt.instrumental", "'jazz' in prompt.caption", "prompt.instrumental == true", "judged.defects == []"],
+)  # fmt: skip
+def test_when_compares_values_of_one_kind(when: str) -> None:
+    stages = {"a": Make(), "judged": Judge(source="a", fields=("overall", "defects")), "c": Change(source="judged", when=when)}
+    assert build_graph(Pipeline(stages=stages), model=None).warnings == ()
 
 
 def test_when_needs_a_source() -> None:
@@ -283,6 +299,36 @@ def test_a_switch_at_step_0_is_a_warning() -> None:
     assert [(w.stage, w.key) for w in graph.warnings] == [("d12", "strength")]
 
 
+def test_guidance_that_was_written_and_does_nothing_is_a_warning() -> None:
+    guided = VariantDefaults(steps=8, shift=1.0, guidance_kind="apg", guidance_scale=7.0)
+    model = ModelInfo("toy", "toy", {"plain": variant("plain", COMMON), "guided": variant("guided", COMMON, defaults=guided)},
+                      {"": "plain"})
+    written = {
+        "scale_alone": Make(guidance=Guidance(scale=3)), "kind_alone": Make(guidance=Guidance(kind="apg")),
+        "none_and_scale": Make(guidance=Guidance(kind="none", scale=3)), "both": Make(guidance=Guidance(kind="cfg", scale=3)),
+        "said_none": Make(guidance=Guidance(kind="none")), "said_one": Make(guidance=Guidance(kind="cfg", scale=1)),
+        "nothing": Make(), "default_kind": Make(variant="guided", guidance=Guidance(scale=3)),
+        "default_scale": Make(variant="guided", guidance=Guidance(kind="cfg")),
+    }
+    graph = build_graph(Pipeline(stages=written), model=model)
+    assert [(w.stage, w.key) for w in graph.warnings] == [
+        ("scale_alone", "guidance.scale"), ("kind_alone", "guidance.kind"), ("none_and_scale", "guidance.scale"),
+    ]
+
+
+def test_a_shift_that_turbos_tables_do_not_know_is_the_one_that_runs_and_a_warning() -> None:
+    stages = {"off": Make(schedule="turbo", shift=2.6), "on": Make(schedule="turbo", shift=2), "free": Make(shift=2.6)}
+    graph = build_graph(Pipeline(stages=stages), model=MODEL)
+    assert [(w.stage, w.key) for w in graph.warnings] == [("off", "shift")]
+    assert [graph.stage(name).shift for name in stages] == [3.0, 2.0, 2.6]  # type: ignore[attr-defined]
+    assert graph.stage("off").key_facts() == Make(schedule="turbo", shift=3, **_defaults()).key_facts()
+
+
+def _defaults() -> dict[str, Any]:
+    filled = Make(schedule="turbo", shift=3).resolved(MODEL.variants["turbo"])
+    return {k: getattr(filled, k) for k in ("variant", "steps", "solver", "t_start_policy", "guidance")}
+
+
 def test_all_problems_come_at_once_with_lines() -> None:
     pipeline = Pipeline(
         inputs={"clip": "x.wav"},
@@ -312,6 +358,6 @@ def test_all_problems_come_at_once_with_lines() -> None:
 
 
 def test_a_scope_answers_for_names_that_do_not_exist() -> None:
-    scope = Scope(Graph(Pipeline(stages={"a": Change(source="x")})), "a")
+    scope = GraphScope(Graph(Pipeline(stages={"a": Change(source="x")})), "a")
     assert scope.duration_s("x") is None and scope.takes("x") == 1 and scope.has_report("x") and scope.info is None
     assert scope.report_fields("x") is None and scope.input("x") is None

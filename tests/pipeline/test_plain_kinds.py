@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, ValidationError
+from segue.pipeline.pipeline import Pipeline
 from segue.pipeline.plain_kinds import kinds_in, refuse_coercion
-from segue.pipeline.spec import DiffusionStage, Guidance, Pipeline, Prompt, Stage
+from segue.pipeline.spec import DiffusionStage, Guidance, Prompt, Stage
 
 
 @pytest.mark.parametrize(

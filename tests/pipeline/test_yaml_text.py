@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from segue.pipeline.spec import Adapter, DiffusionStage, Guidance, Name, Pipeline, Prompt, Stage
+from segue.pipeline.pipeline import Pipeline
+from segue.pipeline.spec import Adapter, DiffusionStage, Guidance, Name, Prompt, Stage
 from segue.pipeline.yaml_text import to_yaml
 from segue.presets.loader import load
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from segue.pipeline.errors import Problem, RequestError
-from segue.pipeline.graph import build_graph
+from segue.pipeline.graph_checks import build_graph
 from segue.presets.loader import FOLDER, load, presets
 from segue.stages import STAGES, Generate, Refine, Score, Select
 
@@ -29,7 +29,8 @@ def one(text: str, **more: dict[str, str]) -> Problem:
 
 
 def test_text_gives_the_same_pipeline_as_python() -> None:
-    from segue.pipeline.spec import Pipeline, Prompt
+    from segue.pipeline.pipeline import Pipeline
+    from segue.pipeline.spec import Prompt
 
     made = Pipeline(
         prompt=Prompt(caption="warm jazz trio", bpm=96, duration_s=8),

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from segue.pipeline.spec import Pipeline
+from segue.pipeline.pipeline import Pipeline
 from segue.presets.loader import presets
 from segue.presets.schema import json_schema
 from segue.presets.yaml_reader import read_file, read_yaml

@@ -12,8 +12,9 @@ import pytest
 import torch
 from segue.pipeline.context import Job, Numerics
 from segue.pipeline.errors import RequestError, RunError
-from segue.pipeline.graph import build_graph
-from segue.pipeline.spec import Pipeline, Prompt
+from segue.pipeline.graph_checks import build_graph
+from segue.pipeline.pipeline import Pipeline
+from segue.pipeline.spec import Prompt
 from segue.pipeline.take import Audio, Signal, Take
 from segue.stages.caption import Caption
 from segue.stages.caption_qwen import Qwen2AudioCaptioner, folder_problem

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from segue.pipeline.audio_file import PEAK_CEILING, probe_audio, read_audio, read_tags, samples_sha256, write_audio
-from segue.pipeline.context import Job, Result
+from segue.pipeline.context import Job, Numerics, Result
 from segue.pipeline.errors import RequestError, RunError
-from segue.pipeline.spec import Pipeline, Prompt
+from segue.pipeline.graph import Graph, GraphScope
+from segue.pipeline.pipeline import Pipeline
+from segue.pipeline.spec import Prompt
 from segue.pipeline.tags import read_take_tags, take_tags
 from segue.pipeline.take import Audio, Signal, Take
 from segue.scoring.loudness import loudness
@@ -31,7 +32,8 @@ class Surroundings:
 
     def __init__(self, out: Path | None) -> None:
         self.out, self.created = out, CREATED
-        self.pipeline = Pipeline(name="demo", seed=5, inputs={"clip": "song.wav"}, stages={"saved": Save(source="clip")})
+        made = Pipeline(name="demo", seed=5, inputs={"clip": "song.wav"}, stages={"saved": Save(source="clip")})
+        self.preset, self.run_seed, self.numerics = made.to_yaml(), 5, Numerics(threads=3)
 
     def audio(self, take: Take, rate_hz: int | None = None, channels: int | None = None) -> Audio:
         return take.signal.audio()
@@ -123,8 +125,9 @@ def test_tags_say_how_the_take_came_about(tmp_path: Path) -> None:
     tags = read_take_tags(tmp_path / facts["file"])
     assert (tags.stage, tags.index, tags.run_seed, tags.seed, tags.key, tags.base) == ("saved", 2, 5, 77, "jobkey", None)
     assert tags.prompt == Prompt(caption="Heavy boots on marble floor", bpm=96)
-    assert tags.preset == Surroundings(None).pipeline.to_yaml()
+    assert tags.preset == Surroundings(None).preset
     assert tags.lineage[1]["low_pass"]["cutoff_hz"] == 4000.0
+    assert tags.numerics == Numerics(threads=3)
     assert read_tags(tmp_path / facts["file"])["TITLE"] == "Heavy boots on marble floor"
 
 
@@ -144,7 +147,7 @@ def test_the_same_take_saved_twice_is_the_same_file(tmp_path: Path) -> None:
 
 def test_odd_texts_and_numbers_survive_as_tags() -> None:
     take = Take("x", 0, 1, Prompt(caption="a\0b\n" + "c" * 300), "k", Signal(noise()), lineage=({"score": float("nan")},))
-    tags = take_tags(take, preset_yaml="name: x", run_seed=2, base=Path("/somewhere"))
+    tags = take_tags(take, preset_yaml="name: x", run_seed=2, numerics=Numerics(), base=Path("/somewhere"))
     assert len(tags["TITLE"]) == 120 and "\0" not in "".join(tags.values())
     assert json.loads(tags["SEGUE_LINEAGE"]) == [{"score": "nan"}] and tags["SEGUE_BASE"] == "/somewhere"
 
@@ -154,7 +157,7 @@ def test_a_file_without_tags_or_with_spoilt_ones_is_said(tmp_path: Path) -> None
     with pytest.raises(RequestError, match="does not say how it was made"):
         read_take_tags(tmp_path / "plain.flac")
     take = Take("x", 0, 1, Prompt(), "k", Signal(noise()))
-    tags = {**take_tags(take, preset_yaml="name: x", run_seed=2), "SEGUE_INDEX": "first"}
+    tags = {**take_tags(take, preset_yaml="name: x", run_seed=2, numerics=Numerics()), "SEGUE_INDEX": "first"}
     write_audio(tmp_path / "spoilt.flac", noise(), tags=tags)
     with pytest.raises(RequestError, match="can't be understood"):
         read_take_tags(tmp_path / "spoilt.flac")
@@ -199,8 +202,7 @@ def test_two_stages_may_not_write_over_each_other() -> None:
     })
 
     def problems(name: str) -> list[str]:
-        scope = SimpleNamespace(stage=name, pipeline=pipeline, problem=lambda cause, fix, key: f"{key}: {cause}")
-        return list(pipeline.stages[name].check(scope))  # type: ignore[arg-type]
+        return [str(p) for p in pipeline.stages[name].check(GraphScope(Graph(pipeline), name))]
 
     assert problems("one") == problems("three") == problems("four") == []
     assert len(problems("d")) == 2

@@ -15,7 +15,7 @@ from segue import Pipeline, Prompt, RequestError, RunError
 from segue.pipeline.take import Audio, Signal, Take
 from segue.scoring.metrics import metric
 from segue.scoring.report import Metric, QualityReport
-from segue.stages import Score, Select
+from segue.stages import Degrade, Score, Select
 
 HERE = SimpleNamespace(stage="best")  # all that choosing asks of its context
 
@@ -119,3 +119,24 @@ def test_a_real_run_keeps_the_one_nearest_its_reference(tmp_path: Path) -> None:
     (kept,) = pipe.run(out=tmp_path / "out")["best"]
     assert kept.report.field("lsd") == 0.0
     assert kept.stage == "best"
+
+
+def test_when_and_prompt_hold_for_choosing_too(tmp_path: Path) -> None:
+    sf.write(tmp_path / "clip.wav", 0.5 * np.sin(np.arange(24_000) / 9)[:, None], 24_000)
+    pipe = Pipeline(
+        prompt=Prompt(caption="before", lyrics="la"),
+        inputs={"clip": str(tmp_path / "clip.wav")},
+        seed=1,
+        stages={
+            "worse": Degrade(source="clip", bit_depth=(2, 16), takes=4),
+            "scored": Score(source="worse"),
+            "none": Select(source="scored", when="scored.overall > 99"),
+            "all": Select(source="scored", when="scored.overall > -1", prompt=Prompt(caption="after", lyrics="")),
+        },
+    )
+    run = pipe.run()
+    assert [t.index for t in run["none"]] == [0, 1, 2, 3]
+    assert all(t.lineage[-1]["passed_by"] and t.prompt == pipe.prompt for t in run["none"])
+    (best,) = run["all"]
+    assert best.report.overall == max(t.report.overall for t in run["scored"])
+    assert best.prompt == Prompt(caption="after", lyrics="")

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from segue.pipeline.errors import RequestError
-from segue.pipeline.graph import build_graph
-from segue.pipeline.spec import Pipeline
+from segue.pipeline.graph_checks import build_graph
+from segue.pipeline.pipeline import Pipeline
 from segue.pipeline.torchaudio_extra import import_torchaudio, torchaudio_problem
 from segue.stages import separate
 from segue.stages.separate import STEMS, Separate, in_pieces, normalised

@@ -6,6 +6,8 @@ import json
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from segue.pipeline.errors import RequestError, RunError
 from segue.pipeline.models.files import read_header, weight_files
 from segue.pipeline.models.loading import load_component, verify_weights
@@ -94,3 +96,23 @@ def test_weights_that_do_not_fit_their_configuration(folder):
         verify_weights("acestep", "transformer", folder / "transformer")
     with pytest.raises(RunError, match="can't be loaded as AceStepTransformer1DModel"):
         load_component("acestep", "transformer", folder / "transformer", None)
+
+
+@pytest.mark.parametrize(
+    ("part", "file"),
+    [("transformer", WEIGHTS), ("vae", WEIGHTS), ("condition_encoder", WEIGHTS), ("text_encoder", "model.safetensors")],
+)
+def test_weights_that_lack_a_tensor_are_refused_not_made_up(folder, part, file):
+    weights = load_file(folder / part / file)
+    lost = max(weights, key=lambda name: weights[name].numel())
+    save_file({k: v for k, v in weights.items() if k != lost}, folder / part / file, metadata={"format": "pt"})
+    with pytest.raises(RunError, match="lack") as error:
+        load_component("acestep", part, folder / part, None)
+    assert lost in str(error.value) or lost.rsplit(".", 1)[0] in str(error.value)
+
+
+def test_loading_leaves_the_global_generator_alone(tiny):
+    before = torch.get_rng_state()
+    for part in ("transformer", "vae", "condition_encoder", "text_encoder", "audio_tokenizer"):
+        load_component("acestep", part, tiny / part, None)
+    assert torch.equal(torch.get_rng_state(), before)
