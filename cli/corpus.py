@@ -55,6 +55,7 @@ def make(
             print(file=sys.stderr)
     seconds = time.monotonic() - began
     if as_json:
-        output.emit_json({"folder": str(folder), "clips": count, "seconds": round(seconds, 3), "facts": str(folder / "clips.jsonl")})
+        facts = str(folder / "clips.jsonl")
+        output.emit_json({"folder": str(folder), "clips": count, "seconds": round(seconds, 3), "facts": facts})
         return
     output.say(f"{count} clips in {seconds:.1f} s: {folder / 'clips.jsonl'}")

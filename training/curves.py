@@ -1,6 +1,6 @@
 """Draw what the trainers logged: ``python -m segue.training.curves RUN --out curves.png``.
 
-Reads ``autoencoder.csv`` (step, seconds, loss, waveform, spectral) and ``<variant>.csv`` (step, seconds, series, loss).
+Reads ``autoencoder.csv`` (step, seconds, waveform error, log-spectral distance) and ``<variant>.csv`` (step, seconds, series, loss).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 
 
 def read_autoencoder(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Waveform and spectral loss over steps, each smoothed over 25 steps."""
+    """Waveform error and log-spectral distance in dB over steps, each a mean over 100 steps."""
     rows = np.array([[float(cell) for cell in row] for row in csv.reader(path.open(encoding="utf-8"))])
-    width = min(25, len(rows))
+    width = min(100, len(rows))
     smooth = np.ones(width) / width
     return {
         name: (rows[width - 1 :, 0], np.convolve(rows[:, column], smooth, mode="valid"))
-        for name, column in (("waveform", 3), ("spectral", 4))
+        for name, column in (("waveform error, dB", 2), ("log-spectral distance, dB", 3))
     }
 
 
@@ -41,18 +41,18 @@ def draw(folder: Path, out: Path) -> list[str]:
 
     panels = {}
     if (folder / "autoencoder.csv").exists():
-        panels["autoencoder's decoder"] = read_autoencoder(folder / "autoencoder.csv")
-    for variant in ("base", "sft"):
+        panels["autoencoder"] = read_autoencoder(folder / "autoencoder.csv")
+    for variant in ("base", "sft", "turbo"):
         if (folder / f"{variant}.csv").exists():
             panels[variant] = read_flow(folder / f"{variant}.csv")
     if not panels:
-        raise FileNotFoundError(f"no autoencoder.csv, base.csv or sft.csv in {folder}")
+        raise FileNotFoundError(f"no autoencoder.csv, base.csv, sft.csv or turbo.csv in {folder}")
     figure, axes = plt.subplots(1, len(panels), figsize=(6 * len(panels), 4), squeeze=False)
     for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for name, (steps, values) in lines.items():
             style = {"color": "0.7"} if name == "train" else {"marker": "." if len(steps) < 40 else None}
             axis.plot(steps, values, label=name, **style)
-        axis.set(title=title, xlabel="step", ylabel="loss", yscale="log")
+        axis.set(title=title, xlabel="step", ylabel="loss", yscale="linear" if title == "autoencoder" else "log")
         axis.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(out, dpi=80)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -44,10 +45,12 @@ GROUPS: dict[str, Callable[[Bench], Any]] = {
 
 
 def rounded(value: Any) -> Any:
-    """Plain data with four digits after the point."""
+    """Plain data with four digits after the point; None for what is no number."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
-    return round(value, 4) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,17 +17,18 @@ def rows(report: dict[str, Any]) -> list[Row]:
     return found
 
 
-def _row(what: str, figure: float | bool, bar: str, met: bool, beside: str = "") -> Row:
-    shown: Any = figure if isinstance(figure, bool) else round(float(figure), 3)
+def _row(what: str, figure: float | bool | None, bar: str, met: bool, beside: str = "") -> Row:
+    shown: Any = figure if figure is None or isinstance(figure, bool) else round(float(figure), 3)
     return {"what": what, "figure": shown, "bar": bar, "met": bool(met), "beside": beside}
 
 
-def _at_least(what: str, figure: float, bar: float, beside: str = "") -> Row:
-    return _row(what, figure, f"≥ {bar:g}", figure >= bar, beside)
+def _at_least(what: str, figure: float | None, bar: float, beside: str = "") -> Row:
+    """A figure that could not be measured (None) meets no bar."""
+    return _row(what, figure, f"≥ {bar:g}", figure is not None and figure >= bar, beside)
 
 
-def _at_most(what: str, figure: float, bar: float, beside: str = "") -> Row:
-    return _row(what, figure, f"≤ {bar:g}", figure <= bar, beside)
+def _at_most(what: str, figure: float | None, bar: float, beside: str = "") -> Row:
+    return _row(what, figure, f"≤ {bar:g}", figure is not None and figure <= bar, beside)
 
 
 def _autoencoder(r: dict[str, Any]) -> list[Row]:
@@ -68,7 +69,7 @@ def _restoring(r: dict[str, Any]) -> list[Row]:
     for name in ("restored", "refined"):
         found.append(_at_most(f"{name}: high-band LSD against the degraded", r[f"{name}_high_lsd_change"], -0.20,
                               f"{r['degraded_high_lsd_db']:.1f} → {r[f'{name}_high_lsd_db']:.1f} dB"))  # fmt: skip
-        found.append(_at_least(f"{name}: scores no lower than the degraded, in the mean", r[f"{name}_score"], r["degraded_score"]))
+        found.append(_at_least(f"{name}: score no lower than the degraded's", r[f"{name}_score"], r["degraded_score"]))
     found.append(_at_least("restored: low band SI-SDR against the degraded, dB", r["restored_low_si_sdr_db"], 20.0))
     return found
 
@@ -94,7 +95,8 @@ def _cover(r: dict[str, Any]) -> list[Row]:
         s = r[variant]["strengths"]
         found += [
             _row(f"cover ({variant}): similarity falls with strength", r[variant]["monotone"], "yes", r[variant]["monotone"]),
-            _at_least(f"cover ({variant}): similarity at 0.9", s["0.9"]["similarity"], 0.8, f"ceiling {r[variant]['ceiling']:.2f}"),
+            _at_least(f"cover ({variant}): similarity at 0.9", s["0.9"]["similarity"], 0.8,
+                      f"ceiling {r[variant]['ceiling']:.2f}"),
             _at_most(f"cover ({variant}): similarity at 0 against chance", s["0.0"]["similarity"], s["0.0"]["other"] + 0.1),
             _row(f"cover ({variant}): caption following rises", s["0.0"]["instruments"] - s["1.0"]["instruments"], "> 0",
                  s["0.0"]["instruments"] > s["1.0"]["instruments"]),

@@ -19,11 +19,12 @@ from ...pipeline.context import Numerics
 from ...pipeline.models.pool import Pool
 from ...pipeline.models.resolve import describe_model
 from ...pipeline.options import RunOptions
+from ...pipeline.pipeline import Pipeline
 from ...pipeline.run import Run
 from ...pipeline.session import Counts
-from ...pipeline.spec import Pipeline, Prompt, Stage
+from ...pipeline.spec import Prompt, Stage
 from ...pipeline.take import Audio, Take
-from ..corpus import Clip, make_clip
+from ..corpus import make_clip
 from .listeners import Heard, Listeners, features
 
 # Seeds: training composes below 30,000,000, choices (guidance, budgets) were made on 40,000,000 and on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def judge_cost(bench: Bench, rounds: int = 5) -> dict[str, Any]:
         request = ConditionRequest(bench.prompt(k % len(bench.clips)), instruction_for("generate"), frames)
         made = sample(model.denoiser(), Timeline.single(model.conditions([request])), ts,
                       noise(k, "initial", 0, (1, frames, facts.latent_dim)), guidance=make_guidance("none", scale=1.0),
-                      noise=lambda what, step, shape, seed=k: noise(seed, what, step, shape)).x  # fmt: skip
+                      noise=partial(noise, k)).x  # fmt: skip
         bench.pool.decode(made)
         seconds.append(time.perf_counter() - began)
     folder = _folder(bench)

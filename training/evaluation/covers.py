@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from ...scoring.reference import chroma_similarity
@@ -40,7 +41,7 @@ def judge_covers(bench: Bench, variant: str, steps: int) -> dict[str, Any]:
         }
     similar = [rows[str(strength)]["similarity"] for strength in STRENGTHS]
     ceiling = mean([chroma_similarity(bench.samples(k), bench.reconstructions[k], bench.rate_hz) for k in range(count)])
-    return {"strengths": rows, "monotone": all(a > b for a, b in zip(similar, similar[1:], strict=False)), "ceiling": ceiling}
+    return {"strengths": rows, "monotone": all(a > b for a, b in pairwise(similar)), "ceiling": ceiling}
 
 
 def _name(k: int, strength: float) -> str:

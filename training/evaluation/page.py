@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...pipeline.spec import Stage
 from ...stages import Cover, Extract, Generate, Repaint
 from .bench import Bench, audio_of
 from .stems import UNGUIDED
@@ -20,15 +21,16 @@ def draw_page(bench: Bench, out: Path, clips: int = 4) -> None:
     import matplotlib.pyplot as plt
 
     shown = range(min(clips, len(bench.clips)))
-    stages = {}
+    stages: dict[str, Stage] = {}
     for k in shown:
-        track = list(bench.clips[k].stems)[0]
+        track = next(iter(bench.clips[k].stems))
         prompt, other = bench.prompt(k), bench.prompt((k + 1) % len(bench.clips))
         stages |= {
             f"base{k}": Generate(variant="base", prompt=prompt, seed=k),
             f"turbo{k}": Generate(variant="turbo", prompt=prompt, seed=k),
             f"repaint{k}": Repaint(source=f"clip{k}", start_s=3, end_s=5, variant="base", prompt=prompt, seed=k),
-            f"extract{k}": Extract(source=f"clip{k}", track=track, variant="base", steps=20, guidance=UNGUIDED, prompt=prompt, seed=k),
+            f"extract{k}": Extract(source=f"clip{k}", track=track, variant="base", steps=20, guidance=UNGUIDED,
+                                  prompt=prompt, seed=k),
             f"cover{k}": Cover(source=f"clip{k}", strength=0.9, variant="base", prompt=other, seed=k),
         }
     run = bench.run(stages)
@@ -36,7 +38,7 @@ def draw_page(bench: Bench, out: Path, clips: int = 4) -> None:
     for k in shown:
         sounds = {"clip": bench.samples(k), "reconstruction": bench.reconstructions[k]}
         sounds |= {name: audio_of(run, f"{name}{k}") for name in ("base", "turbo", "repaint", "extract", "cover")}
-        sounds[f"extract: {list(bench.clips[k].stems)[0]}"] = sounds.pop("extract")
+        sounds[f"extract: {next(iter(bench.clips[k].stems))}"] = sounds.pop("extract")
         for axis, (name, samples) in zip(axes[k], sounds.items(), strict=True):
             axis.imshow(_decibels(samples), origin="lower", aspect="auto", vmin=-90, vmax=-10, cmap="magma",
                         extent=(0, samples.shape[-1] / bench.rate_hz, 0, bench.rate_hz / 2000))  # fmt: skip

@@ -59,7 +59,8 @@ def _bare(bench: Bench, variant: str, steps: int, k: int, source: torch.Tensor) 
     ts = timesteps(facts.defaults.schedule, steps, facts.defaults.shift)
     start = noise(k, "initial", 0, tuple(source.shape))
     return sample(model.denoiser(), Timeline.single(model.conditions([request])), ts, start,
-                  guidance=make_guidance("none", scale=1.0), noise=lambda what, step, shape: noise(k, what, step, shape)).x  # fmt: skip
+                  guidance=make_guidance("none", scale=1.0),
+                  noise=lambda what, step, shape: noise(k, what, step, shape)).x  # fmt: skip
 
 
 def _flux_at_seams(samples: torch.Tensor, rate_hz: int) -> float:

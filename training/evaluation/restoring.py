@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ def judge_restoring(bench: Bench) -> dict[str, Any]:
         run = preset.run(inputs={"clip": bench.input_path(k)}, takes=1, home=bench.work / "home",
                          options=RunOptions(offline=True, tile_frames=50))  # fmt: skip
         clip, degraded = bench.samples(k), run["degraded"][0]
-        cutoff = float(degraded.lineage[-1]["drawn"]["low_pass"]["cutoff_hz"])
+        cutoff = next(float(step["low_pass"]["cutoff_hz"]) for step in degraded.lineage if "low_pass" in step)
         low = low_pass(degraded.audio.samples, 0.8 * cutoff, bench.rate_hz)
         for name in ("degraded", "restored", "refined"):
             sound = run[name][0].audio.samples[:, : clip.shape[-1]]
@@ -52,7 +53,8 @@ def judge_restoring(bench: Bench) -> dict[str, Any]:
 def judge_refine(bench: Bench, variant: str) -> dict[str, Any]:
     """Relative latent distance of a refine to its input over rising ``denoise``; and in how many clips it only rises."""
     run = bench.run({
-        f"r{k}_{round(100 * denoise)}": Refine(source=f"clip{k}", variant=variant, denoise=denoise, prompt=bench.prompt(k), seed=k)
+        f"r{k}_{round(100 * denoise)}": Refine(source=f"clip{k}", variant=variant, denoise=denoise,
+                                               prompt=bench.prompt(k), seed=k)
         for k in range(len(bench.clips)) for denoise in DENOISE
     })  # fmt: skip
     table = []
@@ -67,5 +69,5 @@ def judge_refine(bench: Bench, variant: str) -> dict[str, Any]:
     return {
         "distance": {str(d): float(m) for d, m in zip(DENOISE, means, strict=True)},
         "monotone_in_the_mean": bool((means.diff() > 0).all()),
-        "monotone_clips": mean([all(b > a for a, b in zip(row, row[1:], strict=False)) for row in table]),
+        "monotone_clips": mean([all(b > a for a, b in pairwise(row)) for row in table]),
     }

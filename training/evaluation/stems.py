@@ -52,10 +52,13 @@ def judge_added(bench: Bench, steps: int = 50) -> dict[str, Any]:
     run = bench.run(stages)
     result: dict[str, Any] = {}
     for name, jobs in (("lego", lego), ("complete", complete)):
-        there, before, real = [], [], []
+        there: list[float] = []
+        before: list[float] = []
+        real: list[float] = []
         for k, (kept, asked) in jobs.items():
             wanted = present(asked) > 0
-            for found, sound in ((there, audio_of(run, f"{name}_made{k}")), (before, bench.part(k, kept)), (real, bench.samples(k))):
+            sounds = (audio_of(run, f"{name}_made{k}"), bench.part(k, kept), bench.samples(k))
+            for found, sound in zip((there, before, real), sounds, strict=True):
                 heard = bench.listeners.tracks(bench.hear([sound])[0])
                 found += [float(x) for x in heard[wanted]]
         result[name] = {"present": mean(there), "absent": mean(before), "real": mean(real), "asked": len(there)}

@@ -6,6 +6,8 @@ Each is 1 for the same sound and about 0 for an unrelated one (transients: a rat
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import librosa
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ ASPECTS = ("harmony", "rhythm", "loudness", "timbre", "stereo", "transients")
 
 
 def likeness(source: torch.Tensor, made: torch.Tensor, rate_hz: int, usual: np.ndarray) -> dict[str, float]:
-    """All aspects; ``usual`` is the mean log-mel spectrum of many clips (``mel_spectrum``), taken off before timbre is compared."""
+    """All aspects; ``usual``: mean log-mel spectrum of many clips (``mel_spectrum``), taken off before timbre is compared."""
     a, b = _onsets(source, rate_hz), _onsets(made, rate_hz)
     return {
         "harmony": chroma_similarity(source, made, rate_hz) or 0.0,
@@ -54,7 +56,7 @@ def _sides(samples: torch.Tensor) -> np.ndarray:
     left, right = torch.stft(samples, 1920, 1920, window=window, return_complex=True).abs().pow(2)
     edges = np.unique(np.geomspace(4, left.shape[0], 17).astype(int))
     rows = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         a, b = left[low:high].sum(0), right[low:high].sum(0)
         rows.append((b - a) / (a + b + 1e-6) * (a + b).sqrt())
     return torch.stack(rows).flatten().numpy()

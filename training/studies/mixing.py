@@ -48,7 +48,8 @@ def pairs(bench: Bench) -> dict[str, list[tuple[torch.Tensor, torch.Tensor]]]:
         if len(tracks) > 1:
             stems.append((bench.part(k, tracks[:1]), bench.part(k, tracks[1:2])))
     run = bench.run({
-        f"t{k}_{take}": Generate(variant="turbo", prompt=bench.prompt(k), seed=10 * k + take) for k in range(count) for take in (0, 1)
+        f"t{k}_{take}": Generate(variant="turbo", prompt=bench.prompt(k), seed=10 * k + take)
+        for k in range(count) for take in (0, 1)
     })  # fmt: skip
     return {
         "two stems of a song": stems,

@@ -23,9 +23,15 @@ from ..corpus import Clip
 from ..evaluation.bench import CHOICE_FIRST_SEED, Bench, audio_of, mean
 from .likeness import ASPECTS, likeness, mel_spectrum
 
+
+def _sparse(clip: Clip) -> list[str] | None:
+    found: list[str] = [track for track in ("keyboard", "guitar", "strings") if track in clip.stems]
+    return found[:1] or None
+
+
 KINDS: dict[str, Callable[[Clip], list[str] | None]] = {
     "dense": lambda clip: list(clip.stems) if len(clip.stems) >= 5 else None,
-    "sparse": lambda clip: next(([t] for t in ("keyboard", "guitar", "strings") if t in clip.stems), None),
+    "sparse": _sparse,
     "vocal": lambda clip: ["vocals"] if "vocals" in clip.stems else None,
     "drums": lambda clip: ["drums"] if "drums" in clip.stems else None,
 }
