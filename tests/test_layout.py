@@ -198,7 +198,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
     names = {re.match(r"[\w-]+", r)[0].lower().replace("-", "_") for r in declared}  # type: ignore[index]
-    names |= {"yaml" for n in names if n == "pyyaml"}
+    names |= {name for package, name in (("pyyaml", "yaml"), ("pyfluidsynth", "fluidsynth")) if package in names}
     imported: dict[str, str] = {}
     for module in sources():
         for node in ast.walk(_tree(module)):
