@@ -87,9 +87,9 @@ def describe_model(name: str, *, base: Path | None = None, offline: bool = False
     offline = offline or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     if name == EMBEDDED:
         return _from_folder(name, _EMBEDDED_FOLDER)
-    as_path = Path(name).expanduser()
+    as_path = _as_path(name)
     local = as_path if as_path.is_absolute() else (base or Path.cwd()) / as_path
-    if local.is_dir() and (as_path.is_absolute() or not _SHORT.match(name)):
+    if _is_folder(local) and (as_path.is_absolute() or not _SHORT.match(name)):
         return _from_folder(name, local)
     if as_path.is_absolute() or name.startswith((".", "~")):
         raise RequestError(_nothing(name, [f"the folder {local}"]))
@@ -97,6 +97,25 @@ def describe_model(name: str, *, base: Path | None = None, offline: bool = False
     if short and short["kind"] is None:
         return _several(name, offline)
     return _from_folder(name, _locate(name, local, offline))
+
+
+def may_be_on_the_hub(name: str) -> bool:
+    """Whether a name that is nowhere on this machine may still be one the hub knows."""
+    return bool(_SHORT.match(name) or _HUB_ID.match(name)) and not name.startswith((".", "~"))
+
+
+def _as_path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # '~somebody' who has no home
+        return Path(name)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long for the system is the name of no folder
+        return False
 
 
 def weights_mark(info: VariantInfo, adapters: Iterable[tuple[Path, float]] = ()) -> str:
