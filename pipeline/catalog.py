@@ -128,7 +128,7 @@ class Catalog:
         busy = [run for run in runs.values() if run.alive]
         if busy:
             raise RequestError([
-                Problem(f"run {run.id} is being worked on right now by process {run.process.split(':')[1]}, and can't be forgotten",
+                Problem(f"run {run.id} can't be forgotten: process {run.process.split(':')[1]} is working on it right now",
                         "wait for it, or stop that process first")
                 for run in busy
             ])

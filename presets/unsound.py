@@ -25,6 +25,8 @@ from .overrides import mapping_under
 
 _SCHEDULE = {"steps", "shift", "schedule", "timesteps"}  # keys that are judged together
 
+StageClass = type[Stage]
+
 
 class Unready(Stage):
     """Stands for a stage that is wrong in itself, so that the rest of the graph can still be checked.
@@ -49,11 +51,11 @@ class Unready(Stage):
         reads = {key: item for key, item in named.items() if isinstance(item, str) and re.fullmatch(NAME_PATTERN, item)}
         return cls(type="?", reads=reads)
 
-    def meant(self, raw: Mapping[str, Any], meant: type[Stage], error: ValidationError) -> Self:
+    def meant(self, raw: Mapping[str, Any], as_class: StageClass, error: ValidationError) -> Self:
         """The same, with the stage that is left without the keys complained of; returns self."""
         self._wrong = frozenset(str(one["loc"][0]) for one in error.errors(include_url=False) if one["loc"])
         try:
-            self._likely = meant.model_validate({key: value for key, value in raw.items() if key not in self._wrong})
+            self._likely = as_class.model_validate({key: value for key, value in raw.items() if key not in self._wrong})
         except ValidationError:
             self._likely = None  # a key it can't be without
         return self

@@ -84,7 +84,7 @@ def test_a_forgotten_run_keeps_nothing(segue: Call, ids: dict[str, str]) -> None
 
 def test_only_runs_that_are_there_and_at_rest_are_forgotten(segue: Call, ids: dict[str, str]) -> None:
     running = segue("runs", "forget", ids["running"])
-    assert running.code == 2 and "being worked on" in running.err
+    assert running.code == 2 and "is working on it" in running.err
     assert segue("runs", "forget", ids["failed"], ids["running"]).code == 2
     unknown = segue("runs", "forget", ids["failed"], "nothing-like-it")
     assert unknown.code == 2 and "there is no run" in unknown.err
