@@ -17,6 +17,7 @@ from pathlib import Path
 from ..errors import Problem, RequestError, did_you_mean
 from .adapters import adapter_fingerprint
 from .base import ModelInfo, VariantInfo
+from .files import check_component
 from .layout import MANIFEST, VariantFiles, read_manifest, read_official
 from .variants import ACESTEP, default_variants
 
@@ -151,6 +152,7 @@ def _several(name: str, offline: bool) -> LocatedModel:
         def find() -> tuple[VariantFiles, VariantInfo]:
             short = f"{name}-{kind}"
             files = read_official(_locate(short, Path(short), offline), variant=kind)
+            files.check()
             return files, files.info(name)
 
         return find
@@ -242,8 +244,8 @@ def _from_folder(name: str, folder: Path) -> LocatedModel:
         kinds = [v.variant for v in variants]
         if len(set(kinds)) < len(kinds):
             variants = [read_official(p, variant=p.name) for p in inner]
-    for files in variants:
-        files.check()
+    for part, place in dict.fromkeys(item for files in variants for item in files.parts.items()):  # shared ones once
+        check_component(part, place)
     families = {v.family for v in variants}
     if len(families) > 1:
         raise RequestError(
@@ -251,7 +253,8 @@ def _from_folder(name: str, folder: Path) -> LocatedModel:
                 f"{folder} mixes the families {', '.join(sorted(families))}.", "keep one family a folder."
             )
         )
-    by_name = {v.variant: (lambda v=v: (v, v.info(name))) for v in variants}
+    marks: dict[tuple[str, Path], str] = {}
+    by_name = {v.variant: (lambda v=v: (v, v.info(name, marks))) for v in variants}
     return LocatedModel(
         name,
         families.pop(),
