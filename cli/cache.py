@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import time
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,10 @@ from ..pipeline.errors import Problem, RequestError
 from . import output
 from .frame import quiet_stdout
 from .options import Json, alone
+
+if TYPE_CHECKING:
+    from ..pipeline.records import Pin
+    from ..pipeline.store import Store
 
 app = typer.Typer(help="The store of finished takes: list, verify, make room.", invoke_without_command=True)
 
@@ -92,26 +97,68 @@ def gc(
     older_than: Annotated[
         float | None, typer.Option(metavar="DAYS", min=0, help="Remove entries unused for so many days.")
     ] = None,
+    failed: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DAYS", min=0, help="Runs that failed or were stopped so many days ago no longer keep their takes."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make room: what dead writers left, and what the options name. Runs not yet done keep theirs."""
+    """Make room: what dead writers left, and what the options name. Runs not yet done keep their takes; gc says which."""
     limit = None if max_size is None else parse_size(max_size)
+    if failed is not None and max_size is None and older_than is None:
+        raise RequestError(
+            Problem(
+                "--failed says which runs no longer keep their takes, and nothing says what is to go",
+                f"write --older-than or --max-size beside it, e.g. --older-than {failed:g}",
+                key="--failed",
+            )
+        )
     with quiet_stdout():
         from ..pipeline.catalog import Catalog
         from ..pipeline.store import Store
 
         store = Store(on_warning=output.warn)
         with Catalog() as catalog:
-            keep = catalog.live_keys()
+            pins = [pin for pin in catalog.pins() if failed is None or not _given_up(pin, failed)]
         age = None if older_than is None else older_than * 86_400
+        keep = frozenset().union(*(pin.keys for pin in pins))
         report = store.gc(max_bytes=limit, older_than_s=age, keep=keep)
+        kept = _kept(pins, store)
     if as_json:
-        output.emit_json({"folder": str(store.root), **asdict(report)})
+        output.emit_json({"folder": str(store.root), **asdict(report), "kept": kept})
         return
     output.say(
         f"removed {len(report.removed)} entries, freed {output.size(report.freed_bytes)}; "
         f"{report.entries} entries, {output.size(report.bytes)} are left in {store.root}"
     )
+    for run in kept:
+        held = f"{run['entries']} {'entry' if run['entries'] == 1 else 'entries'}, {output.size(run['bytes'])}"
+        ways = f"; go on with it: segue runs resume {run['id']}; let it go: segue runs forget {run['id']}"
+        output.say(
+            f"run {run['id']} ({run['status']}, {run['created']}) keeps {held}{ways if run['status'] != 'running' else ''}"
+        )
+
+
+def _given_up(pin: Pin, days: float) -> bool:
+    """Whether a run ended so many days ago without being done."""
+    ended = pin.run.ended
+    if ended is None:
+        return False
+    return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(ended)).total_seconds() >= days * 86_400
+
+
+def _kept(pins: list[Pin], store: Store) -> list[dict[str, Any]]:
+    """What each run not yet done keeps in the store, as far as it is there."""
+    sizes = {entry.key: entry.bytes for entry in store.list()} if pins else {}
+    found = []
+    for pin in pins:
+        there = pin.keys & sizes.keys()
+        status = "interrupted" if pin.run.interrupted else pin.run.status
+        facts = {"id": pin.run.id, "preset": pin.run.preset, "status": status, "created": pin.run.created}
+        found.append({**facts, "entries": len(there), "bytes": sum(sizes[key] for key in there)})
+    return [run for run in found if run["entries"]]
 
 
 def parse_size(text: str) -> int:

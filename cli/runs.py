@@ -1,4 +1,4 @@
-"""`segue runs`: what was run, what it made, and going on with what was stopped."""
+"""`segue runs`: what was run, what it made, going on with what was stopped, and forgetting."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from ..pipeline.records import RunRecord, StageRecord, TakeRecord
     from ..pipeline.run import Run
 
-app = typer.Typer(help="Earlier runs: list, show, resume.", invoke_without_command=True)
+app = typer.Typer(help="Earlier runs: list, show, resume, forget.", invoke_without_command=True)
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The run's id, or the beginning of it.")]
 
 
 @app.callback()
 def runs(ctx: typer.Context, as_json: Json = False) -> None:
-    """Earlier runs: list, show, resume."""
+    """Earlier runs: list, show, resume, forget."""
     if alone(ctx, as_json):
         list_(as_json=as_json)
 
@@ -99,6 +99,23 @@ def resume(run_id: RunId, as_json: Json = False) -> None:
         return go_on(run_id, on_event=on_event, cancel=cancel)
 
     carry_out(work, as_json)
+
+
+@app.command()
+def forget(
+    run_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of runs, or the beginnings of them.")],
+    as_json: Json = False,
+) -> None:
+    """Strike runs from the list, so that `segue cache gc` may remove their takes. Files they wrote stay."""
+    with quiet_stdout():
+        from ..pipeline.catalog import Catalog
+
+        with Catalog() as catalog:
+            ids = catalog.forget_run(*run_ids)
+    if as_json:
+        output.emit_json({"forgotten": list(ids)})
+        return
+    output.say(f"forgot {', '.join(ids)}; what only {'it' if len(ids) == 1 else 'they'} kept, segue cache gc may remove")
 
 
 def _status(run: RunRecord) -> str:

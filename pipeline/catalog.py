@@ -24,7 +24,7 @@ from .context import Numerics
 from .errors import Problem, RequestError, did_you_mean
 from .home import segue_home
 from .keys import numerics_facts
-from .records import RunRecord, StageRecord, TakeRecord
+from .records import Pin, RunRecord, StageRecord, TakeRecord
 from .take import Take
 
 NEAREST = 9  # past timings an estimate is made of
@@ -120,11 +120,21 @@ class Catalog:
                        (process_mark(os.getpid()), run.id))
         return self.run(run.id)
 
-    def forget_run(self, run_id: str) -> None:
-        """Strike a run and its takes from the list; its takes in the store are then free for `Store.gc`."""
-        run = self.run(run_id)
+    def forget_run(self, *run_ids: str) -> tuple[str, ...]:
+        """Strike runs and their takes from the list; their takes in the store are then free for `Store.gc`. Files they wrote
+        stay. Gives their ids in full. Raises RequestError, and strikes none, for an unknown id or while a process works on
+        one."""
+        runs = {run.id: run for run in map(self.run, run_ids)}
+        busy = [run for run in runs.values() if run.alive]
+        if busy:
+            raise RequestError([
+                Problem(f"run {run.id} can't be forgotten: process {run.process.split(':')[1]} is working on it right now",
+                        "wait for it, or stop that process first")
+                for run in busy
+            ])
         with self._writing() as db:
-            db.execute("DELETE FROM runs WHERE id = ?", (run.id,))
+            db.executemany("DELETE FROM runs WHERE id = ?", [(run_id,) for run_id in runs])
+        return tuple(runs)
 
     def runs(self, limit: int = 20) -> tuple[RunRecord, ...]:
         """The newest runs, newest first."""
@@ -198,11 +208,16 @@ class Catalog:
             rows = db.execute("SELECT * FROM stages WHERE run = ? ORDER BY id", (run_id,)).fetchall()
         return tuple(StageRecord(*(r[n] for n in StageRecord.__dataclass_fields__)) for r in rows)
 
+    def pins(self) -> tuple[Pin, ...]:
+        """Runs not yet done (failed, stopped, killed, running) and the keys they still need, newest first."""
+        with self._reading() as db:
+            rows = db.execute("SELECT * FROM runs WHERE status != 'done' ORDER BY created DESC, id DESC").fetchall()
+            keys = {r["id"]: db.execute("SELECT key FROM takes WHERE run = ?", (r["id"],)).fetchall() for r in rows}
+        return tuple(Pin(_run(row), frozenset(k["key"] for k in keys[row["id"]])) for row in rows)
+
     def live_keys(self) -> frozenset[str]:
         """Keys that runs not yet done still need: `Store.gc(keep=…)` never removes them."""
-        with self._reading() as db:
-            rows = db.execute("SELECT DISTINCT key FROM takes JOIN runs ON runs.id = takes.run WHERE status != 'done'")
-            return frozenset(row["key"] for row in rows)
+        return frozenset().union(*(pin.keys for pin in self.pins()))
 
     # -- how long things take -----------------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ class Execution:
         store = Store(self.home / "store", on_warning=lambda text: warn[0](text))
         session = Session(
             self.prepared.pipeline, model, pool, store, self.record.numerics, counts, out=folder, created=self.record.created,
-            on_event=self.on_event, cancel=self.cancel, preset=self.record.options.get("preset"),
+            on_event=self.on_event, cancel=self.cancel, preset=self.record.options.get("preset") or self.record.yaml,
         )
         warn.append(session.warn)
         return session

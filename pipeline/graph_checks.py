@@ -11,6 +11,7 @@ from functools import partial
 
 import networkx as nx
 
+from .checkpoint_checks import checkpoint_outputs, checkpoint_readers
 from .errors import Problem, RequestError, did_you_mean
 from .expression import Expression, ExpressionError, parse
 from .graph import Graph, GraphScope, InputFacts
@@ -67,11 +68,13 @@ def structure_problems(graph: Graph) -> Iterator[Problem]:
     yield from _names(graph)
     yield from _cycles(graph)
     yield from _outputs(graph)
+    yield from checkpoint_outputs(graph)
     for name, stage in graph.pipeline.stages.items():
         scope = GraphScope(graph, name)
         yield from _references(graph, scope, stage)
         yield from _when(graph, scope, stage)
         yield from _report(graph, scope, stage)
+        yield from checkpoint_readers(graph, scope, stage)
 
 
 def _names(graph: Graph) -> Iterator[Problem]:

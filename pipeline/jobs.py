@@ -53,7 +53,7 @@ def plan_jobs(
             seed = take_seed(stage.seed, run_seed, name, own)
             full = stage.prompt.over(base)
             key = take_key(
-                stage=stage.key_facts(), prompt=full.facts(), seed=seed if stage.draws else None,
+                stage=stage.key_facts(), prompt=stage.prompt_facts(full), seed=seed if stage.draws else None,
                 inputs={k: t.key for k, t in aligned.items()}, fingerprint=fingerprint, numerics=kind,
             )
             planned.append(Job(own, seed, full, aligned, key))
@@ -120,4 +120,5 @@ def group_of(stage: Stage, job: Job, diffused: bool) -> str:
     main = job.main
     if main is not None and (diffused or not stage.diffuses):
         return main.group
-    return digest({"conditioning": {key: take.key for key, take in job.sources.items()}})
+    conditioning = {key: take.key for key, take in job.sources.items()}
+    return digest({"conditioning": conditioning, "prompt": job.prompt.facts()})

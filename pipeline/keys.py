@@ -134,9 +134,10 @@ def take_key(
 ) -> str:
     """The key of a take: a digest over everything that decides its bytes.
 
-    `stage` are the resolved spec's `key_facts()`, `prompt` the job's prompt in full (`Prompt.facts()`),
-    `seed` the take's (None for a stage that draws nothing), `inputs` the keys of its sources by the key that
-    names them (``source``, ``sources[1]``), `fingerprint` that of weights and adapters (empty without any).
+    `stage` are the resolved spec's `key_facts()`, `prompt` what the stage reads of the job's prompt
+    (`Stage.prompt_facts`), `seed` the take's (None for a stage that draws nothing), `inputs` the keys of its
+    sources by the key that names them (``source``, ``sources[1]``), `fingerprint` that of weights and adapters
+    (empty without any).
     Names and notes are not part of it.
     """
     return digest({

@@ -44,6 +44,20 @@ class RunRecord:
         return self.status != "done" and not self.alive
 
 
+    @property
+    def ended(self) -> str | None:
+        """When it was last heard of, ISO 8601 UTC: its end, or its beginning where it was killed; None while it runs."""
+        return None if self.alive else self.finished or self.created
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A run not yet done, and the keys of the takes it would go on from: kept in the store until it is done or forgotten."""
+
+    run: RunRecord
+    keys: frozenset[str]
+
+
 @dataclass(frozen=True)
 class TakeRecord:
     """One take of a run, as the catalog remembers it (`prompt` and `report` as plain data)."""

@@ -24,7 +24,6 @@ from .models.pool import Pool
 from .spec import Preset
 from .store import Entry, Store
 from .take import Audio, Latent, Take
-from .yaml_text import to_yaml
 
 
 class Counts:
@@ -46,18 +45,17 @@ class Counts:
 
 
 class Session:
-    """One run's models, store, counts and listeners. `preset` is the text its files are tagged with (left out: the pipeline's
-    own)."""
+    """One run's models, store, counts and listeners. `preset` is the text its files are tagged with."""
 
     def __init__(
         self, pipeline: Preset, model: ModelInfo | None, pool: Pool | None, store: Store, numerics: Numerics, counts: Counts,
-        *, out: Path | None, created: str, on_event: Listener | None, cancel: CancelToken | None, preset: str | None = None,
+        *, out: Path | None, created: str, on_event: Listener | None, cancel: CancelToken | None, preset: str,
     ) -> None:
         self.pipeline, self.model, self._pool, self.store = pipeline, model, pool, store
         self.numerics, self.counts, self.out, self.created = numerics, counts, out, created
         self._on_event, self.cancel = on_event, cancel or CancelToken()
         assert pipeline.seed is not None
-        self.preset, self.run_seed = preset or to_yaml(pipeline), pipeline.seed
+        self.preset, self.run_seed = preset, pipeline.seed
         self.warnings: list[str] = []
 
     @property

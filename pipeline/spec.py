@@ -61,7 +61,8 @@ class Stage(Spec):
     bytes depend on the take's seed), `chooses` (acts on the
     whole list of takes through `choose`), `scores` (its takes carry a report), `needs_report`, `keeps_report`
     (False where the audio changes), `writes_files` (runs again even when its result is known), `task` (what the variant
-    must be able to do).
+    must be able to do), `reads_prompt` (prompt fields that decide its bytes), `finishes` (keys whose source may be a step
+    checkpoint, because the stage goes on from its noise).
     """
 
     version: ClassVar[int] = 1
@@ -73,6 +74,8 @@ class Stage(Spec):
     keeps_report: ClassVar[bool] = False
     writes_files: ClassVar[bool] = False
     task: ClassVar[str | None] = None
+    reads_prompt: ClassVar[frozenset[str]] = frozenset(Prompt.model_fields)
+    finishes: ClassVar[frozenset[str]] = frozenset()
 
     type: str
     about: str = Field("", max_length=2000, description="a note for readers; no effect")
@@ -116,6 +119,16 @@ class Stage(Spec):
         facts = self.model_dump(mode="json", exclude=left_out)
         return {"version": self.version, **facts}
 
+    def prompt_facts(self, prompt: Prompt) -> dict[str, Any]:
+        """What of its take's full prompt decides the bytes this stage gives. The take's prompt itself is never kept with a
+        result: it is the present source's, with what the stage overrides or fills in."""
+        return {field: value for field, value in prompt.facts().items() if field in self.reads_prompt}
+
+    def unfinished(self) -> str | None:
+        """The key by which this stage is told to stop half-way, so that its takes are step checkpoints, still noise in part;
+        None where they are finished sounds."""
+        return None
+
     def weight_paths(self) -> tuple[str, ...]:
         """Files or folders of weights this spec names, whose content therefore belongs to the key (those of a
         `DiffusionStage` do anyway). A name that is no local path counts as it stands in `key_facts`."""
@@ -135,6 +148,7 @@ class DiffusionStage(Stage):
 
     diffuses: ClassVar[bool] = True
     draws: ClassVar[bool] = True
+    reads_prompt: ClassVar[frozenset[str]] = frozenset(Prompt.model_fields) - {"duration_s"}  # as long as the source
 
     variant: str | None = Field(None, max_length=64, description="weights of the family: base, sft, turbo …")
     steps: int | None = Field(None, ge=1, le=1000, description="denoising steps of the full schedule")

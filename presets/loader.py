@@ -1,27 +1,25 @@
 """A preset's name, file or text to a `Pipeline`: the one place that knows every stage type.
 
-Everything wrong with the text is reported at once, with its line; what a graph can tell without the model and the input
-files is added to that. Whether inputs exist and variants fit is `pipeline.graph.build_graph`'s part.
+Everything wrong with the text is reported at once, with its line, and with it what graph, model and input files can tell of
+the rest (`unsound`). Of a text that is right in itself, `pipeline.prepare` tells that.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from ..pipeline.errors import Problem, RequestError, did_you_mean
-from ..pipeline.graph import Graph
-from ..pipeline.graph_checks import every_problem, structure_problems
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.places import COMMAND_LINE, located, nearest_line
-from ..pipeline.spec import NAME_PATTERN, Stage
+from ..pipeline.spec import Stage
 from .overrides import apply_overrides, mapping_under
 from .shipped import FOLDER, PresetInfo, presets
 from .spec_problems import spec_problems
+from .unsound import Unready, problems_of_the_rest
 from .yaml_reader import read_file, read_yaml
 
 
@@ -59,43 +57,10 @@ def load(
         wrong += spec_problems(error, Pipeline, {**data, "stages": stages}, document.lines)
     problems += [_placed(p, file) for p in wrong]
     base = path.parent.absolute() if path else None
-    if pipeline is not None:
-        pipeline.placed(base, file, document.lines)
-        if not problems:
-            return pipeline
-    partial = pipeline if pipeline is not None else _skeleton(data, stages)
-    problems += _of_the_rest(partial.placed(base, file, document.lines), whole=pipeline is not None)
-    problems += _lost_inputs(data, partial) if path else []
+    if pipeline is not None and not problems:
+        return pipeline.placed(base, file, document.lines)
+    problems += problems_of_the_rest(data, stages, base=base, file=file, lines=document.lines)
     raise RequestError(sorted(dict.fromkeys(problems), key=lambda p: (p.line is not None, p.line or 0)))
-
-
-def _lost_inputs(data: Mapping[str, Any], pipeline: Pipeline) -> list[Problem]:
-    """Input files that are not there, told together with what else is wrong."""
-    named = {name: text for name, text in mapping_under(data, "inputs").items() if isinstance(text, str) and text}
-    fix = "correct the path (relative ones start at the preset)"
-    lost = {name: pipeline.path(text) for name, text in named.items() if not _exists(pipeline.path(text))}
-    return located((Problem(f"the file {p} does not exist", fix, key=f"inputs.{name}") for name, p in lost.items()), pipeline)
-
-
-def _skeleton(data: Mapping[str, Any], stages: Mapping[str, Stage]) -> Pipeline:
-    """Names and stages alone, for a preset whose own keys are wrong; not validated as a whole."""
-    named = {name: stage for name, stage in stages.items() if re.fullmatch(NAME_PATTERN, name)}
-    files = {name: "" for name in mapping_under(data, "inputs") if re.fullmatch(NAME_PATTERN, name)}
-    return Pipeline.model_construct(stages=named, inputs=files)
-
-
-def _of_the_rest(pipeline: Pipeline, *, whole: bool) -> list[Problem]:
-    """What the graph can tell about the sound stages of a preset in which something is wrong."""
-    graph = Graph(pipeline)
-    found = every_problem(graph, lambda warning: None) if whole else structure_problems(graph)
-    unready = {name: stage for name, stage in pipeline.stages.items() if isinstance(stage, _Unready)}
-    known = [*pipeline.inputs, *pipeline.stages]
-    fix = f"there is {', '.join(known)}"
-    lost = [
-        Problem(f"'{read}' is neither an input nor a stage.{did_you_mean(read, known)}", fix, name, key)
-        for name, stage in unready.items() for key, read in stage.reads.items() if read not in known
-    ]
-    return located([*(p for p in found if p.stage not in unready), *lost], pipeline)
 
 
 def _all_types() -> Mapping[str, type[Stage]]:
@@ -148,25 +113,15 @@ def _placed(problem: Problem, file: str | None) -> Problem:
     return problem.at(file=file)
 
 
-class _Unready(Stage):
-    """Stands for a stage that is wrong in itself, so that the rest of the graph can still be checked."""
-
-    reads: dict[str, str] = Field(default_factory=dict)
-    scores: ClassVar[bool] = True
-
-    def references(self) -> dict[str, str]:
-        return {f"reads[{i}]": name for i, name in enumerate((*self.reads.values(), "?"))}
-
-
 def _stages(
     data: Mapping[str, Any], lines: Mapping[tuple[str, ...], int], types: Mapping[str, type[Stage]]
 ) -> tuple[dict[str, Stage], list[Problem]]:
-    """Every stage as its class, wrong ones as `_Unready`, and what is wrong with them."""
+    """Every stage as its class, wrong ones as `Unready`, and what is wrong with them."""
     given = data.get("stages")
     if not isinstance(given, dict) or not given:
         cause = f"a preset needs stages, and this has {_kind(given)}" if given else "the preset has no stages"
         fix = "write stages: {draft: {type: generate}} (a name for each stage, with its type)"
-        return {"pending": _Unready(type="?")}, [Problem(cause, fix, key="stages", line=lines.get(("stages",)))]
+        return {"pending": Unready(type="?")}, [Problem(cause, fix, key="stages", line=lines.get(("stages",)))]
     stages: dict[str, Stage] = {}
     problems: list[Problem] = []
     for name, raw in given.items():
@@ -181,26 +136,18 @@ def _stage(
     line = nearest_line(dict(lines), ("stages", name, "type"))
     if not isinstance(raw, dict):
         cause = f"a stage is a mapping with a type, this is {_kind(raw)}"
-        return _Unready(type="?"), [Problem(cause, f"write {name}: {{type: …}}", name, line=line)]
+        return Unready(type="?"), [Problem(cause, f"write {name}: {{type: …}}", name, line=line)]
     named = raw.get("type")
     cls = types.get(named) if isinstance(named, str) else None
-    unready = _Unready(type="?", reads=_read_names(raw))
+    unready = Unready.of(raw)
     if cls is None:
         cause = "the stage has no type" if "type" not in raw else f"'{named}' is no stage type.{did_you_mean(str(named), types)}"
         return unready, [Problem(cause, f"types are {', '.join(types)}", name, "type", line=line)]
     try:
         return cls.model_validate(raw), []
     except ValidationError as error:
+        unready = unready.meant(raw, cls, error)
         return unready, spec_problems(error, cls, raw, lines, ("stages", name))
-
-
-def _read_names(raw: Mapping[str, Any]) -> dict[str, str]:
-    """What a broken stage seems to read, by key, so that its neighbours are judged as if it were whole. What is no name at
-    all has been complained of already."""
-    many = raw.get("sources")
-    named = {key: raw.get(key) for key in ("source", "timbre", "reference")}
-    named |= {f"sources[{i}]": item for i, item in enumerate(many if isinstance(many, list) else [])}
-    return {key: item for key, item in named.items() if isinstance(item, str) and re.fullmatch(NAME_PATTERN, item)}
 
 
 def _kind(value: Any) -> str:

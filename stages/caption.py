@@ -66,6 +66,10 @@ class Caption(Stage):
                 facts.pop(name, None)
         return facts
 
+    def prompt_facts(self, prompt: Prompt) -> dict[str, Any]:
+        """Which fields it fills in, not what the others say."""
+        return {"fills": self._wanted(prompt)}
+
     def weight_paths(self) -> tuple[str, ...]:
         return (self.model,) if self.model is not None else ()
 
@@ -73,7 +77,7 @@ class Caption(Stage):
         return [self._one(job, ctx) for job in jobs]
 
     def _one(self, job: Job, ctx: Context) -> Result:
-        wanted = [name for name in self.fields if self.overwrite or getattr(job.prompt, name) is None]
+        wanted = self._wanted(job.prompt)
         audio = ctx.audio(job.source)
         heard = listen(audio)
         found = _fields(heard)
@@ -85,6 +89,9 @@ class Caption(Stage):
         if heard.timbre is None:
             ctx.warn(f"{ctx.stage}/{job.index}: the sound is silent; there is little to describe.")
         return Result(same_signal=True, prompt=Prompt(**given), facts={**facts, "filled": given})
+
+    def _wanted(self, prompt: Prompt) -> list[str]:
+        return [name for name in self.fields if self.overwrite or getattr(prompt, name) is None]
 
     def _captioner(self, ctx: Context) -> Qwen2AudioCaptioner:
         def load() -> Qwen2AudioCaptioner:

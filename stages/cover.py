@@ -96,6 +96,11 @@ class Cover(DiffusionStage):
             return super().expected_duration_s(scope)
         return code_count(self.audio_codes) * info.code_frames / info.frame_rate_hz
 
+    def prompt_facts(self, prompt: Prompt) -> dict[str, Any]:
+        """The length counts only with audio codes: otherwise the source has one."""
+        length = {"duration_s": prompt.duration_s} if self.audio_codes is not None else {}
+        return {**super().prompt_facts(prompt), **length}
+
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         info = ctx.info(self.variant)
         return denoise(self, jobs, ctx, [self._plan(job, ctx, info) for job in jobs])

@@ -77,6 +77,7 @@ class Degrade(Stage):
 
     version: ClassVar[int] = 1
     draws: ClassVar[bool] = True
+    reads_prompt: ClassVar[frozenset[str]] = frozenset()
     type: Literal["degrade"] = "degrade"
     source: Name
     reverb: Reverb | None = None

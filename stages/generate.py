@@ -15,7 +15,7 @@ from ..pipeline.conditioning import instruction_for
 from ..pipeline.context import Context, Job, Result
 from ..pipeline.errors import Problem, RunError
 from ..pipeline.models.base import ConditionRequest, VariantInfo
-from ..pipeline.spec import DiffusionStage, Name, Stage, Unit
+from ..pipeline.spec import DiffusionStage, Name, Prompt, Unit
 from .denoise import Plan, denoise, untouched
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Generate(DiffusionStage):
     """Text to music: from pure noise under caption, lyrics and metadata, `prompt.duration_s` long."""
 
     task: ClassVar[str | None] = "generate"
+    reads_prompt: ClassVar[frozenset[str]] = frozenset(Prompt.model_fields)  # the length too
 
     type: Literal["generate"] = "generate"
     timbre: Name | None = Field(None, description="input or stage whose sound colour is followed")
@@ -47,8 +48,9 @@ class Generate(DiffusionStage):
         if self.stop_at is not None and steps is not None and self.stop_at >= steps:
             fix = f"write 1 to {steps - 1}" if steps > 1 else "leave it out"
             yield scope.problem(f"stop_at {self.stop_at} is not before the last of {steps} steps", fix, "stop_at")
-        if self.stop_at is not None:
-            yield from _readers_that_want_sound(scope)
+
+    def unfinished(self) -> str | None:
+        return "stop_at" if self.stop_at is not None else None
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         info = ctx.info(self.variant)
@@ -72,6 +74,7 @@ class Refine(DiffusionStage):
     """
 
     task: ClassVar[str | None] = "refine"
+    finishes: ClassVar[frozenset[str]] = frozenset({"source"})
 
     type: Literal["refine"] = "refine"
     source: Name
@@ -81,6 +84,15 @@ class Refine(DiffusionStage):
     def references(self) -> dict[str, str]:
         found = {"source": self.source}
         return {**found, "timbre": self.timbre} if self.timbre else found
+
+    def check(self, scope: Scope) -> Iterator[Problem]:
+        source = scope.stages.get(self.source)
+        if isinstance(source, Generate) and source.unfinished() and "denoise" in self.model_fields_set:
+            scope.warn(
+                f"denoise {self.denoise:g} has no effect: '{self.source}' is a step checkpoint, and is gone on with from the "
+                "level it has", "leave denoise out", "denoise",
+            )
+        return iter(())
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         info = ctx.info(self.variant)
@@ -102,18 +114,6 @@ class Refine(DiffusionStage):
             timbre=timbre_of(job, ctx, info), duration_s=samples / info.rate_hz,
         )
         return Plan(((request, 1.0),), samples, start=source.frames, t_start=self.denoise, checkpoint=checkpoint)
-
-
-def _readers_that_want_sound(scope: Scope) -> Iterator[Problem]:
-    """Denoising stages that would take the noisy state of a checkpoint for a finished sound."""
-    for name, stage in scope.stages.items():
-        assert isinstance(stage, Stage)
-        for key, source in stage.references().items():
-            if source == scope.stage and stage.diffuses and not (isinstance(stage, Refine) and key == "source"):
-                yield Problem(
-                    f"'{source}' stops after {getattr(scope.spec, 'stop_at', None)} steps, so its takes are still noise in part, "
-                    f"which {stage.type} would take for sound", "let a refine stage finish it first", stage=name, key=key,
-                )
 
 
 def timbre_of(job: Job, ctx: Context, info: VariantInfo) -> torch.Tensor | None:

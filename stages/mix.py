@@ -28,6 +28,7 @@ class Mix(Stage):
     """Two or more sources added, with gains. The prompt is the first source's."""
 
     version: ClassVar[int] = 1
+    reads_prompt: ClassVar[frozenset[str]] = frozenset()
     type: Literal["mix"] = "mix"
     sources: tuple[Name, ...] = Field(min_length=2, max_length=64, description="two or more inputs or stages")
     gains_db: tuple[float, ...] | None = Field(

@@ -33,6 +33,7 @@ class Save(Stage):
     version: ClassVar[int] = 1
     keeps_report: ClassVar[bool] = True
     writes_files: ClassVar[bool] = True
+    reads_prompt: ClassVar[frozenset[str]] = frozenset()  # the file's name has no part in the bytes
     type: Literal["save"] = "save"
     source: Name
     format: Literal["flac", "wav", "ogg", "mp3"] = Field("flac", description="kind of file")

@@ -28,6 +28,7 @@ class Score(Stage):
     """Measure and judge each take: overall 0–10, metrics with units, defects with spans."""
 
     scores: ClassVar[bool] = True
+    reads_prompt: ClassVar[frozenset[str]] = frozenset()
 
     type: Literal["score"] = "score"
     source: Name = Field(description="take or input to judge")

@@ -31,6 +31,7 @@ class Separate(Stage):
     """One stem (drums, bass, other, vocals) of a mix, by Hybrid Demucs."""
 
     version: ClassVar[int] = 1
+    reads_prompt: ClassVar[frozenset[str]] = frozenset()
     type: Literal["separate"] = "separate"
     source: Name
     stem: Stem = Field(description="drums, bass, other or vocals")

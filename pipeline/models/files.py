@@ -163,11 +163,16 @@ def component_fingerprint(name: str, folder: Path) -> str:
     return digest.hexdigest()
 
 
-def combined_fingerprint(components: Mapping[str, Path]) -> str:
-    """One fingerprint over the named components of a variant."""
+def combined_fingerprint(components: Mapping[str, Path], known: dict[tuple[str, Path], str] | None = None) -> str:
+    """One fingerprint over the named components of a variant. `known` holds those of single components, and gains what it
+    lacks."""
+    known = {} if known is None else known
     digest = hashlib.sha256()
     for name in sorted(components):
-        digest.update(f"{name}:{component_fingerprint(name, components[name])}\n".encode())
+        place = (name, components[name])
+        if place not in known:
+            known[place] = component_fingerprint(*place)
+        digest.update(f"{name}:{known[place]}\n".encode())
     return digest.hexdigest()
 
 

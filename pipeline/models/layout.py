@@ -42,15 +42,18 @@ class VariantFiles:
         for name, folder in self.parts.items():
             check_component(name, folder)
 
-    def info(self, model: str) -> VariantInfo:
-        """The variant's facts; hashes its files (remembered)."""
-        self.check()
+    def info(self, model: str, marks: dict[tuple[str, Path], str] | None = None) -> VariantInfo:
+        """The variant's facts; hashes its files (remembered). Says nothing of what `check` would find.
+
+        `marks` remembers fingerprints of components among variants that share some, for as long as their files are known to
+        stay."""
         configs = {
             n: component_config(f) for n, f in self.parts.items() if n != "tokenizer" or _has_config(f)
         }
         configs.setdefault("tokenizer", {})
-        fingerprint = combined_fingerprint(self.parts)
-        codec = combined_fingerprint({"vae": self.parts["vae"]})
+        marks = {} if marks is None else marks
+        fingerprint = combined_fingerprint(self.parts, marks)
+        codec = combined_fingerprint({"vae": self.parts["vae"]}, marks)
         if self.family == ACESTEP:
             return acestep_info(model, self.variant, self.kind, configs, fingerprint, codec, self.training)
         return stable_audio_info(model, self.variant, configs, fingerprint, codec, self.training)
@@ -73,7 +76,7 @@ def read_manifest(folder: Path) -> tuple[list[VariantFiles], str]:
                 "compare it with the segue.json of the shipped segue-mini.",
             )
         )
-    found = []
+    found, root = [], folder.resolve()
     for variant, parts in data["variants"].items():
         absent = [p for p in ACESTEP_PARTS if p not in parts and p not in ACESTEP_OPTIONAL]
         if absent:
@@ -83,7 +86,7 @@ def read_manifest(folder: Path) -> tuple[list[VariantFiles], str]:
                     "name a folder for each part.",
                 )
             )
-        folders = {p: _inside(folder, str(parts[p]), path) for p in ACESTEP_PARTS if p in parts}
+        folders = {p: _inside(root, str(parts[p]), path) for p in ACESTEP_PARTS if p in parts}
         kind = acestep_kind(component_config(folders["transformer"]), hint=variant)
         found.append(VariantFiles(variant, ACESTEP, kind, folders, training))
     return found, str(data.get("note", ""))
@@ -91,7 +94,7 @@ def read_manifest(folder: Path) -> tuple[list[VariantFiles], str]:
 
 def _inside(root: Path, relative: str, manifest: Path) -> Path:
     path = (root / relative).resolve()
-    if not path.is_relative_to(root.resolve()):
+    if not path.is_relative_to(root):
         raise RequestError(
             Problem(f"{manifest} points outside its folder: '{relative}'.", "keep the parts beside it.")
         )

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..errors import Problem, RequestError, did_you_mean
 from .adapters import adapter_fingerprint
 from .base import ModelInfo, VariantInfo
+from .files import check_component
 from .layout import MANIFEST, VariantFiles, read_manifest, read_official
 from .variants import ACESTEP, default_variants
 
@@ -87,9 +88,9 @@ def describe_model(name: str, *, base: Path | None = None, offline: bool = False
     offline = offline or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     if name == EMBEDDED:
         return _from_folder(name, _EMBEDDED_FOLDER)
-    as_path = Path(name).expanduser()
+    as_path = _as_path(name)
     local = as_path if as_path.is_absolute() else (base or Path.cwd()) / as_path
-    if local.is_dir() and (as_path.is_absolute() or not _SHORT.match(name)):
+    if _is_folder(local) and (as_path.is_absolute() or not _SHORT.match(name)):
         return _from_folder(name, local)
     if as_path.is_absolute() or name.startswith((".", "~")):
         raise RequestError(_nothing(name, [f"the folder {local}"]))
@@ -97,6 +98,25 @@ def describe_model(name: str, *, base: Path | None = None, offline: bool = False
     if short and short["kind"] is None:
         return _several(name, offline)
     return _from_folder(name, _locate(name, local, offline))
+
+
+def may_be_on_the_hub(name: str) -> bool:
+    """Whether a name that is nowhere on this machine may still be one the hub knows."""
+    return bool(_SHORT.match(name) or _HUB_ID.match(name)) and not name.startswith((".", "~"))
+
+
+def _as_path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # '~somebody' who has no home
+        return Path(name)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long for the system is the name of no folder
+        return False
 
 
 def weights_mark(info: VariantInfo, adapters: Iterable[tuple[Path, float]] = ()) -> str:
@@ -132,6 +152,7 @@ def _several(name: str, offline: bool) -> LocatedModel:
         def find() -> tuple[VariantFiles, VariantInfo]:
             short = f"{name}-{kind}"
             files = read_official(_locate(short, Path(short), offline), variant=kind)
+            files.check()
             return files, files.info(name)
 
         return find
@@ -223,8 +244,8 @@ def _from_folder(name: str, folder: Path) -> LocatedModel:
         kinds = [v.variant for v in variants]
         if len(set(kinds)) < len(kinds):
             variants = [read_official(p, variant=p.name) for p in inner]
-    for files in variants:
-        files.check()
+    for part, place in dict.fromkeys(item for files in variants for item in files.parts.items()):  # shared ones once
+        check_component(part, place)
     families = {v.family for v in variants}
     if len(families) > 1:
         raise RequestError(
@@ -232,7 +253,8 @@ def _from_folder(name: str, folder: Path) -> LocatedModel:
                 f"{folder} mixes the families {', '.join(sorted(families))}.", "keep one family a folder."
             )
         )
-    by_name = {v.variant: (lambda v=v: (v, v.info(name))) for v in variants}
+    marks: dict[tuple[str, Path], str] = {}
+    by_name = {v.variant: (lambda v=v: (v, v.info(name, marks))) for v in variants}
     return LocatedModel(
         name,
         families.pop(),

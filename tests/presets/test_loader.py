@@ -175,6 +175,7 @@ def test_everything_wrong_comes_at_once_in_the_order_of_lines() -> None:
         (5, "b", "source"),
         (6, "c", "source"),
         (9, "f", "when"),
+        (10, None, "outputs[0]"),
     ]
 
 
