@@ -1,6 +1,7 @@
 """Draw what the trainers logged: ``python -m segue.training.curves RUN --out curves.png``.
 
-Reads ``autoencoder.csv`` (step, seconds, waveform error, log-spectral distance) and ``<variant>.csv`` (step, seconds, series, loss).
+Reads ``autoencoder.csv`` (step, seconds, waveform error, log-spectral distance) and ``<variant>.csv`` (step, seconds,
+series, loss).
 """
 
 from __future__ import annotations
