@@ -8,6 +8,7 @@ tensor and no stage; what it finds, `Pool` loads.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -87,7 +88,7 @@ def describe_model(name: str, *, base: Path | None = None, offline: bool = False
     """
     offline = offline or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     if name == EMBEDDED:
-        return _from_folder(name, _EMBEDDED_FOLDER)
+        return _embedded(_EMBEDDED_FOLDER, _stamp(_EMBEDDED_FOLDER))
     as_path = _as_path(name)
     local = as_path if as_path.is_absolute() else (base or Path.cwd()) / as_path
     if _is_folder(local) and (as_path.is_absolute() or not _SHORT.match(name)):
@@ -103,6 +104,18 @@ def describe_model(name: str, *, base: Path | None = None, offline: bool = False
 def may_be_on_the_hub(name: str) -> bool:
     """Whether a name that is nowhere on this machine may still be one the hub knows."""
     return bool(_SHORT.match(name) or _HUB_ID.match(name)) and not name.startswith((".", "~"))
+
+
+@functools.lru_cache(maxsize=1)
+def _embedded(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> LocatedModel:
+    """The shipped model, read again only when one of its files is another one than before."""
+    return _from_folder(EMBEDDED, folder)
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Place, size and time of change of every file below a folder."""
+    files = (Path(at) / name for at, _, names in os.walk(folder) for name in names)
+    return tuple(sorted((str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files))
 
 
 def _as_path(name: str) -> Path:
