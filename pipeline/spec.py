@@ -245,7 +245,10 @@ class Preset(Spec):
 
     def path(self, text: str) -> Path:
         """A path of this preset as a real one: relative paths start at the preset's folder."""
-        p = Path(text).expanduser()
+        try:
+            p = Path(text).expanduser()
+        except RuntimeError:  # '~somebody' who has no home here: a name like any other
+            p = Path(text)
         return p if p.is_absolute() else (self._base or Path.cwd()) / p
 
     def placed(self, base: Path | None = None, file: str | None = None, lines: dict[tuple[str, ...], int] | None = None) -> Self:
