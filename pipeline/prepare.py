@@ -15,6 +15,7 @@ from .audio_file import probe_audio, read_audio
 from .errors import Problem, RequestError
 from .graph import Graph
 from .graph_checks import build_graph
+from .home import expanded
 from .models.base import ModelInfo
 from .models.resolve import LocatedModel, describe_model
 from .places import located
@@ -42,7 +43,7 @@ def with_choices(
     """The pipeline with a run's own choices laid over it. Input paths given here are relative to the working folder.
 
     Raises `RequestError` for an input the pipeline does not name, a seed or takes out of range."""
-    given = {name: str(Path(path).expanduser().absolute()) for name, path in (inputs or {}).items()}
+    given = {name: str(expanded(path).absolute()) for name, path in (inputs or {}).items()}
     unknown = [name for name in given if name not in pipeline.inputs]
     if unknown:
         known = ", ".join(pipeline.inputs) or "none"
