@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..pipeline.errors import Problem, RequestError
+from ..pipeline.home import expanded
 
 if TYPE_CHECKING:
     from ..pipeline.options import RunOptions
@@ -46,7 +46,7 @@ def named_files(values: list[str] | None) -> dict[str, str]:
     """``--input name=file`` pairs; files are relative to the working folder. Raises RequestError with every
     wrong one."""
     found = _pairs(values, "--input", "name=file", "clip=song.wav")
-    return {name: str(Path(file).expanduser().absolute()) for name, file in found.items()}
+    return {name: str(expanded(file).absolute()) for name, file in found.items()}
 
 
 def changes(values: list[str] | None) -> dict[str, str]:

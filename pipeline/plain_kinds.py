@@ -36,6 +36,8 @@ def refuse_coercion(annotation: Any, value: Any) -> None:
             for item in value:
                 refuse_coercion(inner, item)
         return
+    if not isinstance(value, bool | int | float | str):
+        return  # most fields are left out: None costs no look at the annotation
     kinds = kinds_in(annotation) - {tuple, list}
     if not kinds <= _PLAIN:
         return

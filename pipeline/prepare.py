@@ -6,7 +6,8 @@ loads no weight.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from .audio_file import probe_audio, read_audio
 from .errors import Problem, RequestError
 from .graph import Graph
 from .graph_checks import build_graph
+from .home import expanded
 from .models.base import ModelInfo
-from .models.resolve import describe_model
+from .models.resolve import LocatedModel, describe_model
 from .places import located
 from .scope import InputFacts
-from .spec import DiffusionStage, Preset
+from .spec import DiffusionStage, Preset, Stage
 from .take import Audio
 
 
@@ -41,7 +43,7 @@ def with_choices(
     """The pipeline with a run's own choices laid over it. Input paths given here are relative to the working folder.
 
     Raises `RequestError` for an input the pipeline does not name, a seed or takes out of range."""
-    given = {name: str(Path(path).expanduser().absolute()) for name, path in (inputs or {}).items()}
+    given = {name: str(expanded(path).absolute()) for name, path in (inputs or {}).items()}
     unknown = [name for name in given if name not in pipeline.inputs]
     if unknown:
         known = ", ".join(pipeline.inputs) or "none"
@@ -69,11 +71,10 @@ def prepare(pipeline: Preset, *, offline: bool = False) -> Prepared:
     """Check the whole pipeline. Raises one `RequestError` with every problem of model, inputs, graph and stages."""
     problems: list[Problem] = []
     model = None
-    if any(isinstance(stage, DiffusionStage) for stage in pipeline.stages.values()):
-        try:
-            model = describe_model(pipeline.model, base=pipeline._base, offline=offline)
-        except RequestError as error:
-            problems += [p.at(key="model", file=pipeline._file, line=pipeline._lines.get(("model",))) for p in error.problems]
+    try:
+        model = model_facts(pipeline, pipeline.stages.values(), offline=offline)
+    except RequestError as error:
+        problems += [p.at(key="model", file=pipeline._file, line=pipeline._lines.get(("model",))) for p in error.problems]
     facts = {name: input_facts(pipeline.path(text)) for name, text in pipeline.inputs.items()}
     try:
         graph = build_graph(pipeline, model=model, facts=facts)
@@ -82,6 +83,19 @@ def prepare(pipeline: Preset, *, offline: bool = False) -> Prepared:
     if problems:
         raise RequestError(problems)
     return Prepared(pipeline, graph, model)
+
+
+def model_facts(pipeline: Preset, stages: Iterable[Stage], *, offline: bool = False) -> LocatedModel | None:
+    """What is known of the pipeline's model and of the variants these stages ask for; None where none of them denoises. Raises
+    `RequestError` for a model or variant that can't be used. (A variant it does not have is the graph's matter.)"""
+    denoising = [stage for stage in stages if isinstance(stage, DiffusionStage)]
+    if not denoising:
+        return None
+    model = describe_model(pipeline.model, base=pipeline._base, offline=offline)
+    for stage in denoising:
+        with contextlib.suppress(KeyError):
+            model.variant(stage.variant, stage.task)
+    return model
 
 
 def input_facts(path: Path) -> InputFacts:

@@ -15,6 +15,7 @@ from pydantic import Field, PrivateAttr, SerializeAsAny, field_validator, model_
 
 from .diffusion.schedules import turbo_shift
 from .errors import Problem
+from .home import expanded
 from .prompt import NAME_PATTERN, SEED_MAX, Name, Prompt, Seconds, Seed, Spec, Unit
 
 if TYPE_CHECKING:  # annotations only: checking a preset must not cost the import of torch
@@ -245,7 +246,7 @@ class Preset(Spec):
 
     def path(self, text: str) -> Path:
         """A path of this preset as a real one: relative paths start at the preset's folder."""
-        p = Path(text).expanduser()
+        p = expanded(text)
         return p if p.is_absolute() else (self._base or Path.cwd()) / p
 
     def placed(self, base: Path | None = None, file: str | None = None, lines: dict[tuple[str, ...], int] | None = None) -> Self:

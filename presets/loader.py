@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..pipeline.errors import Problem, RequestError, did_you_mean
+from ..pipeline.home import expanded
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.places import COMMAND_LINE, located, nearest_line
 from ..pipeline.spec import Stage
@@ -76,7 +77,7 @@ def _found(preset: str | Path) -> tuple[str, Path | None]:
     shipped = {path.stem: path for path in FOLDER.glob("*.yaml")}
     if isinstance(preset, str) and preset in shipped:
         return read_file(shipped[preset]), shipped[preset]
-    path = Path(preset).expanduser()
+    path = expanded(preset)
     if isinstance(preset, str) and len(path.parts) == 1 and not path.suffix and not _exists(path):
         near = did_you_mean(preset, shipped)
         raise RequestError(
@@ -102,7 +103,7 @@ def _replace_inputs(data: dict[str, Any], lines: dict[tuple[str, ...], int], inp
                 Problem(f"the preset has no input '{name}'.{did_you_mean(name, declared)}", fix, file=f"--input {name}={path}")
             )
             continue
-        data["inputs"] = {**data["inputs"], name: str(Path(path).expanduser().absolute())}
+        data["inputs"] = {**data["inputs"], name: str(expanded(path).absolute())}
         lines[("inputs", name)] = COMMAND_LINE
     return problems
 

@@ -70,13 +70,12 @@ def problems_of_the_rest(
 ) -> list[Problem]:
     """Everything else that is wrong: `data` is the preset's text as it was read, `stages` its stages, broken ones `Unready`."""
     pipeline, dropped = _without_the_wrong(data, stages)
-    whole = pipeline is not None
     rest = (pipeline or _skeleton(data, stages)).placed(base, file, lines)
-    if not whole:
-        return located([*_of_sound_stages(structure_problems(Graph(rest)), rest)], rest)
+    lost = _lost_inputs(data, rest) if base else []
+    if pipeline is None:
+        return [*lost, *located(_of_sound_stages(structure_problems(Graph(rest)), rest), rest)]
     from ..pipeline.prepare import input_facts  # here: sound presets load without torch
 
-    lost = _lost_inputs(data, rest) if base else []
     model, found = (None, list[Problem]()) if "model" in dropped else _model(rest)
     there = {name: rest.path(text) for name, text in rest.inputs.items() if text}
     facts = {name: input_facts(path) for name, path in there.items() if _exists(path)}
@@ -131,7 +130,7 @@ def _of_sound_stages(found: Iterator[Problem], pipeline: Pipeline) -> Iterator[P
 def _of_broken_stages(pipeline: Pipeline, model: ModelInfo | None, facts: Mapping[str, InputFacts]) -> Iterator[Problem]:
     """What the model can't do for the broken stages, as far as their wrong keys have no part in it."""
     broken = {name: stage for name, stage in pipeline.stages.items() if isinstance(stage, Unready)}
-    likely = {name: (broken[name]._likely or stage) if name in broken else stage for name, stage in pipeline.stages.items()}
+    likely = _likely_stages(pipeline)
     guess = pipeline.model_copy(update={"stages": likely}).placed(pipeline._base, pipeline._file, pipeline._lines)
     graph = Graph(guess, model, facts)
     for name, unready in broken.items():
@@ -148,14 +147,17 @@ def _of_broken_stages(pipeline: Pipeline, model: ModelInfo | None, facts: Mappin
                 yield problem
 
 
+def _likely_stages(pipeline: Pipeline) -> dict[str, Stage]:
+    return {name: (s._likely or s) if isinstance(s, Unready) else s for name, s in pipeline.stages.items()}
+
+
 def _model(pipeline: Pipeline) -> tuple[ModelInfo | None, list[Problem]]:
     """The model's facts, as far as they are on this machine: the hub is not asked about a preset that can't run anyway."""
-    if not any(isinstance(s, DiffusionStage | Unready) for s in pipeline.stages.values()):
-        return None, []
-    from ..pipeline.models.resolve import describe_model, may_be_on_the_hub
+    from ..pipeline.models.resolve import may_be_on_the_hub
+    from ..pipeline.prepare import model_facts
 
     try:
-        return describe_model(pipeline.model, base=pipeline._base, offline=True), []
+        return model_facts(pipeline, _likely_stages(pipeline).values(), offline=True), []
     except RequestError as error:
         unknown = may_be_on_the_hub(pipeline.model)
         return None, [] if unknown else [problem.at(key="model") for problem in error.problems]

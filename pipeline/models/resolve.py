@@ -8,6 +8,7 @@ tensor and no stage; what it finds, `Pool` loads.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import Problem, RequestError, did_you_mean
+from ..home import expanded
 from .adapters import adapter_fingerprint
 from .base import ModelInfo, VariantInfo
 from .files import check_component
@@ -87,8 +89,8 @@ def describe_model(name: str, *, base: Path | None = None, offline: bool = False
     """
     offline = offline or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     if name == EMBEDDED:
-        return _from_folder(name, _EMBEDDED_FOLDER)
-    as_path = _as_path(name)
+        return _embedded(_EMBEDDED_FOLDER, _stamp(_EMBEDDED_FOLDER))
+    as_path = expanded(name)
     local = as_path if as_path.is_absolute() else (base or Path.cwd()) / as_path
     if _is_folder(local) and (as_path.is_absolute() or not _SHORT.match(name)):
         return _from_folder(name, local)
@@ -105,11 +107,16 @@ def may_be_on_the_hub(name: str) -> bool:
     return bool(_SHORT.match(name) or _HUB_ID.match(name)) and not name.startswith((".", "~"))
 
 
-def _as_path(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:  # '~somebody' who has no home
-        return Path(name)
+@functools.lru_cache(maxsize=1)
+def _embedded(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> LocatedModel:
+    """The shipped model, read again only when one of its files is another one than before."""
+    return _from_folder(EMBEDDED, folder)
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Place, size and time of change of every file below a folder."""
+    files = (Path(at) / name for at, _, names in os.walk(folder) for name in names)
+    return tuple(sorted((str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files))
 
 
 def _is_folder(path: Path) -> bool:
@@ -213,7 +220,7 @@ def _download(name: str, repository: str, looked: list[str]) -> Path:
 
 
 def _model_roots() -> list[Path]:
-    return [Path(p).expanduser() for p in os.environ.get("SEGUE_MODELS", "").split(os.pathsep) if p]
+    return [expanded(p) for p in os.environ.get("SEGUE_MODELS", "").split(os.pathsep) if p]
 
 
 def _nothing(name: str, looked: list[str], offline: bool = False) -> Problem:

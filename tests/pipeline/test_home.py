@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from segue.pipeline.home import segue_home
+from segue.pipeline.home import expanded, segue_home
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,3 +25,8 @@ def test_no_other_module_reads_it_from_the_environment() -> None:
         if '("SEGUE_HOME"' in path.read_text(encoding="utf-8")
     ]
     assert readers == ["pipeline/home.py"]
+
+
+def test_a_home_that_is_nobodys_is_a_name_like_any_other() -> None:
+    assert expanded("~/x") == Path.home() / "x"
+    assert expanded("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
