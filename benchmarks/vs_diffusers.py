@@ -1,6 +1,7 @@
 """Our core beside diffusers' AceStepPipeline on one random checkpoint: text2music and cover, guided and not; the bare loop.
 
-    python benchmarks/vs_diffusers.py [--parameters 98000000] [--seconds 8 60] [--steps 4] [--rounds 3] [--mini] [--out FILE]
+    python benchmarks/vs_diffusers.py [--parameters 98000000] [--seconds 8 60] [--steps 4] [--rounds 3] [--only cover] [--mini]
+                                       [--out FILE]
 
 Both make latents from the same noise; the peer's cover at strength < 1 pays two (guided: three) forwards a step where we
 switch conditions in time, so that row compares cost, not equal bytes. `loop` is our whole loop (schedule, guidance, step)
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from segue.pipeline.models.base import ConditionRequest
 from segue.pipeline.models.export import export_model
 from segue.pipeline.spec import Prompt
 
+WHAT = ("text2music", "cover", "loop")
 CAPTION = "warm jazz trio, brushed drums, upright bass, late at night in a small room"
 LYRICS = "[verse]\nthe lamp is low and the street is wet\n[chorus]\nstay a while and don't go yet"
 
@@ -78,7 +81,7 @@ def theirs(pipe: Any, seconds: float, noise: torch.Tensor, steps: int, scale: fl
     ).audios
 
 
-def compare(folder: Path, seconds: float, steps: int, rounds: int) -> dict[str, Any]:
+def compare(folder: Path, seconds: float, steps: int, rounds: int, only: Sequence[str] = WHAT) -> dict[str, Any]:
     ours, pipe = Ours(folder, seconds), peer_of(folder)
     noise = torch.randn(1, ours.frames, ours.dim, generator=torch.Generator().manual_seed(1))
     audio = 0.1 * torch.randn(2, ours.frames * pipe.vae.hop_length, generator=torch.Generator().manual_seed(2))
@@ -87,6 +90,8 @@ def compare(folder: Path, seconds: float, steps: int, rounds: int) -> dict[str, 
     rows: dict[str, Any] = {}
 
     def row(name: str, a: Any, b: Any) -> None:
+        if name.split()[0] not in only:
+            return
         mine, their, ratio = alternate(a, b, rounds)
         rows[name] = {"ours_s": round(mine, 3), "diffusers_s": round(their, 3), "times_faster": round(ratio, 3)}
 
@@ -95,6 +100,8 @@ def compare(folder: Path, seconds: float, steps: int, rounds: int) -> dict[str, 
             lambda s=scale: theirs(pipe, seconds, noise, steps, s))
         row(f"cover 0.5 {label}", lambda s=scale: ours.cover(noise, source, steps, s, 0.5),
             lambda s=scale: theirs(pipe, seconds, noise, steps, s, task_type="cover", src_audio=audio, audio_cover_strength=0.5))
+    if "loop" not in only:
+        return rows
     a = ours.text2music(noise, steps, 7.0)
     b = theirs(pipe, seconds, noise, steps, 7.0)
     rows["largest difference, guided text2music, relative"] = float((a - b).abs().max() / b.abs().max())
@@ -120,6 +127,7 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=98_000_000)
     parser.add_argument("--seconds", type=float, nargs="+", default=[8.0, 60.0])
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--only", nargs="+", choices=WHAT, default=WHAT, help="fewer rows")
     parser.add_argument("--mini", action="store_true", help="the embedded model's base in place of a random checkpoint")
     args = parser.parse_args()
     result: dict[str, Any] = {"steps": args.steps}
@@ -127,7 +135,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
             (base,) = export_model("segue-mini", Path(folder) / "mini", "base")
             for seconds in args.seconds:
-                result[f"segue-mini, {seconds:g} s"] = compare(base, seconds, args.steps, args.rounds)
+                result[f"segue-mini, {seconds:g} s"] = compare(base, seconds, args.steps, args.rounds, args.only)
         report(result, args.out)
         return
     with random_checkpoint(args.parameters) as folder, torch.inference_mode():
@@ -136,7 +144,7 @@ def main() -> None:
         result["transformer"] = dataclasses.asdict(_size(args.parameters))
         del pipe
         for seconds in args.seconds:
-            result[f"{seconds:g} s"] = compare(folder, seconds, args.steps, args.rounds)
+            result[f"{seconds:g} s"] = compare(folder, seconds, args.steps, args.rounds, args.only)
     report(result, args.out)
 
 
