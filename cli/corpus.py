@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import track
 
 from ..pipeline.errors import Problem, RequestError
 from . import output
@@ -45,14 +45,10 @@ def make(
         if renderer not in RENDERERS:
             raise RequestError(Problem(f"there is no renderer '{renderer}'", f"write one of {', '.join(RENDERERS)}",
                                        key="--renderer"))  # fmt: skip
-        began, count = time.monotonic(), 0
-        for _ in make_corpus(folder, clips, first_seed=first_seed, duration_s=duration_s, rate_hz=rate_hz, stems=stems,
-                             renderer=renderer, workers=workers):  # fmt: skip
-            count += 1
-            if sys.stderr.isatty():
-                print(f"\r{count}/{clips} clips", end="", file=sys.stderr)
-        if sys.stderr.isatty():
-            print(file=sys.stderr)
+        began, console = time.monotonic(), output.stderr()
+        made = make_corpus(folder, clips, first_seed=first_seed, duration_s=duration_s, rate_hz=rate_hz, stems=stems,
+                           renderer=renderer, workers=workers)  # fmt: skip
+        count = sum(1 for _ in track(made, "clips", clips, console=console, transient=True, disable=not console.is_terminal))
     seconds = time.monotonic() - began
     if as_json:
         facts = str(folder / "clips.jsonl")

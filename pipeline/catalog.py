@@ -215,10 +215,6 @@ class Catalog:
             keys = {r["id"]: db.execute("SELECT key FROM takes WHERE run = ?", (r["id"],)).fetchall() for r in rows}
         return tuple(Pin(_run(row), frozenset(k["key"] for k in keys[row["id"]])) for row in rows)
 
-    def live_keys(self) -> frozenset[str]:
-        """Keys that runs not yet done still need: `Store.gc(keep=…)` never removes them."""
-        return frozenset().union(*(pin.keys for pin in self.pins()))
-
     # -- how long things take -----------------------------------------------------------------------------------
 
     def record_timing(

@@ -1,4 +1,4 @@
-"""Segue's own folder, which holds the store, the catalog and the memory of weight hashes; and what ``~`` means in a path. Knows
+"""Segue's own folder, which holds the store, the catalog and the memory of weight hashes; and what a path in a text means. Knows
 nothing of what is in it."""
 
 from __future__ import annotations
@@ -18,3 +18,11 @@ def expanded(text: str | Path) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         return Path(text)
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; a text that can be no path of this system (too long, with a null) is the name of nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False

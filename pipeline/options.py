@@ -83,10 +83,10 @@ def tile_for(kind: str, free: int) -> int:
     """Latent frames decoded at once on a device of that kind with `free` bytes of free memory.
 
     From a ladder whose rungs lie a factor of about 1.5 to 2 apart, so that memory that comes and goes in small amounts does not
-    change the numerics. Decoding takes 16 MB a frame at the size of the released models (float32, measured on a CPU), and on a
+    change the numerics. Decoding takes 12 MB a frame at the size of the released models (float32, on a CPU), counted as 16; on a
     GPU about 7 GB of weights are still to come. On a CPU 50 frames are the fastest, however much is free: blocks that small are
-    reused by the allocator instead of mapped anew at every layer (8 s of audio through the embedded encoder: 2.9 s in place of
-    5.6 s whole, two threads; `benchmarks/autoencoder.py`).
+    reused by the allocator instead of mapped anew at every layer (8 s of audio through the embedded encoder: 0.44 s in place of
+    0.66 s whole, two threads). Both figures: `benchmarks/autoencoder.py`.
     """
     ladder = _GPU_LADDER if kind == "cuda" else _CPU_LADDER
     return next(frames for gigabytes, frames in ladder if free >= gigabytes * 2**30)

@@ -43,7 +43,6 @@ class RunRecord:
         """Whether `segue runs resume` has something to do."""
         return self.status != "done" and not self.alive
 
-
     @property
     def ended(self) -> str | None:
         """When it was last heard of, ISO 8601 UTC: its end, or its beginning where it was killed; None while it runs."""

@@ -194,7 +194,7 @@ class Store:
     ) -> GcReport:
         """Remove entries not used for `older_than_s` seconds, then the longest unused until the rest fits in
         `max_bytes`; and always what dead writers left behind and what was set aside as damaged. Keys in
-        `keep` (`Catalog.live_keys`) are never removed. Raises `RunError` when the disk refuses."""
+        `keep` (of `Catalog.pins`) are never removed. Raises `RunError` when the disk refuses."""
         if not self.root.is_dir():
             return GcReport((), 0, 0, 0)
         removed = []

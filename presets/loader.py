@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..pipeline.errors import Problem, RequestError, did_you_mean
-from ..pipeline.home import expanded
+from ..pipeline.home import exists, expanded
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.places import COMMAND_LINE, located, nearest_line
 from ..pipeline.spec import Stage
@@ -78,19 +78,12 @@ def _found(preset: str | Path) -> tuple[str, Path | None]:
     if isinstance(preset, str) and preset in shipped:
         return read_file(shipped[preset]), shipped[preset]
     path = expanded(preset)
-    if isinstance(preset, str) and len(path.parts) == 1 and not path.suffix and not _exists(path):
+    if isinstance(preset, str) and len(path.parts) == 1 and not path.suffix and not exists(path):
         near = did_you_mean(preset, shipped)
         raise RequestError(
             Problem(f"there is no preset and no file '{preset}'.{near}", f"presets are {', '.join(sorted(shipped))}")
         )
     return read_file(path), path
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _replace_inputs(data: dict[str, Any], lines: dict[tuple[str, ...], int], inputs: Mapping[str, str | Path]) -> list[Problem]:

@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from ..pipeline.errors import Problem, RequestError, did_you_mean
 from ..pipeline.graph import Graph, GraphScope, InputFacts
 from ..pipeline.graph_checks import every_problem, structure_problems
+from ..pipeline.home import exists
 from ..pipeline.model_checks import adapter_problems, length_problems, variant_problems
 from ..pipeline.models.base import ModelInfo
 from ..pipeline.pipeline import Pipeline
@@ -78,7 +79,7 @@ def problems_of_the_rest(
 
     model, found = (None, list[Problem]()) if "model" in dropped else _model(rest)
     there = {name: rest.path(text) for name, text in rest.inputs.items() if text}
-    facts = {name: input_facts(path) for name, path in there.items() if _exists(path)}
+    facts = {name: input_facts(path) for name, path in there.items() if exists(path)}
     found += _of_sound_stages(every_problem(Graph(rest, model, facts), lambda warning: None), rest)
     found += _of_broken_stages(rest, model, facts)
     hang = tuple(dropped)
@@ -167,12 +168,5 @@ def _lost_inputs(data: Mapping[str, Any], pipeline: Pipeline) -> list[Problem]:
     """Input files that are not there, told together with what else is wrong."""
     named = {name: text for name, text in mapping_under(data, "inputs").items() if isinstance(text, str) and text}
     fix = "correct the path (relative ones start at the preset)"
-    lost = {name: pipeline.path(text) for name, text in named.items() if not _exists(pipeline.path(text))}
+    lost = {name: pipeline.path(text) for name, text in named.items() if not exists(pipeline.path(text))}
     return located((Problem(f"the file {p} does not exist", fix, key=f"inputs.{name}") for name, p in lost.items()), pipeline)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False

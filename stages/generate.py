@@ -96,9 +96,10 @@ class Refine(DiffusionStage):
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         info = ctx.info(self.variant)
-        worked = [job for job in jobs if self.denoise > 0 or job.source.signal.checkpoint is not None]
+        wanted = [self.denoise > 0 or job.source.signal.checkpoint is not None for job in jobs]
+        worked = [job for job, needed in zip(jobs, wanted, strict=True) if needed]
         made = iter(denoise(self, worked, ctx, [self._plan(job, ctx, info) for job in worked]))
-        return [next(made) if job in worked else untouched() for job in jobs]
+        return [next(made) if needed else untouched() for needed in wanted]
 
     def _plan(self, job: Job, ctx: Context, info: VariantInfo) -> Plan:
         checkpoint = job.source.signal.checkpoint

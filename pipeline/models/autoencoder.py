@@ -64,19 +64,20 @@ def decoded_length(frames: int, ratios: Sequence[int]) -> int:
 def skip_idle_units(vae: Any) -> int:
     """Take residual units that add nothing (their last convolution is zero) out of the way; gives their number.
 
-    Such a unit gives its input back, exactly, and costs two convolutions at the full rate. An encoder computed in closed
-    form, as segue-mini's, consists of them but for its strided convolutions: 8 s of audio in 0.1 s in place of 5 s.
+    Such a unit gives its input back, exactly, and costs two convolutions at the full rate. segue-mini's are idle at its highest
+    rates, where they would take most of the time (`training/autoencoder/start.py`).
     """
     skipped = 0
     for parent in list(vae.modules()):
         for name, unit in list(parent.named_children()):
-            if type(unit).__name__ == "OobleckResidualUnit" and _adds_nothing(unit):
+            if type(unit).__name__ == "OobleckResidualUnit" and adds_nothing(unit):
                 setattr(parent, name, torch.nn.Identity())
                 skipped += 1
     return skipped
 
 
-def _adds_nothing(unit: Any) -> bool:
+def adds_nothing(unit: Any) -> bool:
+    """Whether a residual unit is the identity: gain (or weight) and bias of its last convolution are zero."""
     last = unit.conv2
     gain = getattr(last, "weight_g", None)  # weight norm: the weight is direction times gain
     weight = last.weight if gain is None else gain

@@ -203,9 +203,9 @@ def test_unfinished_runs_keep_their_takes_alive(catalog):
         catalog.record_take(run.id, a_take(i))
     catalog.finish_run(finished.id, "done")
     catalog.finish_run(stopped.id, "cancelled")
-    assert catalog.live_keys() == {a_take(1).key, a_take(2).key}
+    assert {pin.run.id: pin.keys for pin in catalog.pins()} == {stopped.id: {a_take(1).key}, running.id: {a_take(2).key}}
     catalog.forget_run(stopped.id)
-    assert catalog.live_keys() == {a_take(2).key}
+    assert [pin.keys for pin in catalog.pins()] == [{a_take(2).key}]
     assert catalog.takes(stopped.id) == () and len(catalog.runs()) == 2
 
 
@@ -356,7 +356,7 @@ def test_damage_in_the_middle_is_one_clear_error(tmp_path):
     path.write_bytes(raw)
     with pytest.raises(RunError, match=r"catalog\.sqlite3 is damaged"), Catalog(path) as catalog:
         catalog.takes(run.id)
-        catalog.live_keys()
+        catalog.pins()
 
 
 def test_a_folder_that_can_not_be_made_is_told(tmp_path):

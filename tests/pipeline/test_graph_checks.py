@@ -188,7 +188,7 @@ def test_when_may_name_any_field_where_the_fields_are_not_known() -> None:
 
 @pytest.mark.parametrize(
     "when",
-    ["judged.overall < 5", "prompt.lyrics == none", "'x' in judged.defects", "prompt.caption in ['a', 'b']", 
+    ["judged.overall < 5", "prompt.lyrics == none", "'x' in judged.defects", "prompt.caption in ['a', 'b']",
      "prompt.instrumental", "'jazz' in prompt.caption", "prompt.instrumental == true", "judged.defects == []"],
 )  # fmt: skip
 def test_when_compares_values_of_one_kind(when: str) -> None:

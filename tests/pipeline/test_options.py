@@ -42,7 +42,7 @@ def test_less_memory_is_never_a_larger_chunk_and_small_changes_are_none(kind: st
 
 
 def test_the_chunk_fits_into_what_is_free_beside_the_weights() -> None:
-    """16 MB a frame and 18 frames of overlap at the size of the released models; 7 GB of weights on a GPU."""
+    """Counted as 16 MB a frame and 18 frames of overlap at the size of the released models; 7 GB of weights on a GPU."""
     for gigabytes in (12, 16, 20, 24, 32, 40, 48, 80, 140):
         assert (tile_for("cuda", gigabytes * GIB) + 18) * 16e6 + 7e9 <= gigabytes * GIB
     for gigabytes in (1, 2, 3, 4, 6):

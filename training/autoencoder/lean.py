@@ -12,6 +12,8 @@ from diffusers import AutoencoderOobleck
 from torch import nn
 from torch.nn import functional as F
 
+from ...pipeline.models.autoencoder import adds_nothing
+
 # exp(-12): snake of this alpha adds less than 1e-10, so it is the identity in float32.
 IDENTITY_ALPHA = -12.0
 
@@ -57,8 +59,7 @@ def mark_silent_units(vae: AutoencoderOobleck) -> None:
     """Mark the residual units whose gain is zero, after loading weights."""
     for module in vae.modules():
         if type(module).__name__ == "OobleckResidualUnit":
-            idle = not bool(module.conv2.weight_g.any()) and not bool(module.conv2.bias.any())
-            module.silent = idle
+            module.silent = adds_nothing(module)
 
 
 @torch.no_grad()
