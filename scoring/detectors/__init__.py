@@ -1,0 +1,35 @@
+"""Faults with a place: each detector takes an `Analysis` and gives `Defect`s, severity in [0, 1], times in
+seconds.
+
+`DETECTORS` is all of them; a new one is a function in a module of its family, added there (and its points in
+`profiles`, if it is to cost any). Knows nothing of the overall score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..analysis import Analysis
+from ..report import Defect
+from .found import Detector
+from .level import clipping, dc_offset, not_a_number, saturation
+from .missing import bandwidth_cut, gap, silence
+from .stereo_field import phase_cancellation
+
+DETECTORS: Sequence[Detector] = (
+    clipping,
+    saturation,
+    dc_offset,
+    phase_cancellation,
+    gap,
+    silence,
+    bandwidth_cut,
+)
+
+
+def detect(a: Analysis, detectors: Sequence[Detector] = DETECTORS) -> tuple[Defect, ...]:
+    """All defects, by time and then by type. Where samples are not numbers, those alone are reported."""
+    if a.non_finite:
+        return tuple(not_a_number(a))
+    found = [d for detector in detectors for d in detector(a)]
+    return tuple(sorted(found, key=lambda d: (d.start_s, d.type, d.end_s)))

@@ -1,0 +1,25 @@
+"""What every detector gives back and how it is made. Knows no detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ..analysis import Analysis
+from ..report import Defect
+
+Detector = Callable[[Analysis], Iterator[Defect]]
+
+MOST_SPANS = 200  # a report stays readable; further spans are joined into the last or left out
+
+
+def found(kind: str, severity: float, span: tuple[int, int], a: Analysis, **evidence: float | int | str) -> Defect:
+    """A `Defect` of `kind` from a range of samples; `severity` is held to 0 … 1."""
+    return Defect(
+        type=kind,
+        severity=round(float(np.clip(severity, 0.0, 1.0)), 4),
+        start_s=round(span[0] / a.rate_hz, 6),
+        end_s=round(span[1] / a.rate_hz, 6),
+        evidence=dict(evidence),
+    )

@@ -1,0 +1,66 @@
+"""Faults of single samples and of level: not numbers, flat crests, an offset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..analysis import Analysis
+from ..clipping import FlatTops
+from ..report import Defect
+from ..samples import merged
+from .found import MOST_SPANS, found
+
+_NEAR_S = 0.1  # clipped crests closer than this are one defect
+
+
+def not_a_number(a: Analysis) -> Iterator[Defect]:
+    """`nan`: samples that are NaN or infinite; always severity 1."""
+    for span in merged(a.non_finite, int(_NEAR_S * a.rate_hz))[:MOST_SPANS]:
+        yield found("nan", 1.0, span, a)
+
+
+def _flat(kind: str, tops: FlatTops, a: Analysis) -> Iterator[Defect]:
+    """Crests near one another as one defect. Severity by the share of flat samples in the span (taken as at
+    least 0.1 s long): 0.05 % is 0.3, 5 % is 1, logarithmic between."""
+    if not tops.runs:
+        return
+    ranges = merged(tops.runs, int(_NEAR_S * a.rate_hz))
+    if len(ranges) > MOST_SPANS:
+        ranges = [*ranges[: MOST_SPANS - 1], (ranges[MOST_SPANS - 1][0], ranges[-1][1])]
+    starts = np.array([r[0] for r in tops.runs])
+    lengths = np.concatenate(([0], np.cumsum([r[1] - r[0] for r in tops.runs])))
+    for start, end in ranges:
+        low, high = np.searchsorted(starts, [start, end])
+        flat = int(lengths[high] - lengths[low])
+        share = flat / max(end - start, 0.1 * a.rate_hz) / a.samples.shape[0]
+        severity = 0.3 + 0.7 * np.log10(max(share, 1e-9) / 5e-4) / 2
+        yield found(kind, max(severity, 0.05), (start, end), a, flat_samples=flat, crests=int(high - low))
+
+
+def clipping(a: Analysis) -> Iterator[Defect]:
+    """`clipping`: flat crests with corners, at any level."""
+    yield from _flat("clipping", a.flat_tops, a)
+
+
+def saturation(a: Analysis) -> Iterator[Defect]:
+    """`saturation`: crests nearly flat (clipped and then filtered), where they are not already called
+    clipped."""
+    hard = a.flat_tops.runs
+    if hard:
+        marked = np.zeros(a.samples.shape[1] + 1, dtype=np.int32)
+        for s, e in merged(hard, int(_NEAR_S * a.rate_hz)):
+            marked[s:e] = 1
+        soft = tuple(r for r in a.saturation.runs if not marked[r[0] : r[1]].any())
+    else:
+        soft = a.saturation.runs
+    yield from _flat("saturation", FlatTops(soft, 0.0), a)
+
+
+def dc_offset(a: Analysis) -> Iterator[Defect]:
+    """`dc_offset`: a mean above 5 % of the RMS (and above −80 dBFS); 50 % is severity 1."""
+    offset = abs(a.dc_offset)
+    part = offset / np.sqrt(a.power) if a.power > 0 else 0.0
+    if part > 0.05 and offset > 1e-4 and a.duration_s >= 0.5:
+        yield found("dc_offset", 0.2 + 0.8 * (part - 0.05) / 0.45, (0, a.samples.shape[1]), a, offset=a.dc_offset)
