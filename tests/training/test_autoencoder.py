@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from segue.scoring.reference import log_spectral_distance, si_sdr
 from segue.training.autoencoder import train
 from segue.training.autoencoder.lean import decode, encode_mean, is_silent, mark_silent_units
-from segue.training.autoencoder.losses import error_db, log_spectral_db, lsd_db, si_sdr_db
+from segue.training.autoencoder.losses import error_db, log_spectral_db
 from segue.training.autoencoder.start import fold_normalisation, latent_statistics, start_autoencoder, trained_parameters
 from segue.training.corpus import make_clip
 from segue.training.mini import make_vae
@@ -53,7 +54,7 @@ def test_the_start_restores_waveform_and_hiss(built):
         restored = decode(vae, encode_mean(vae, mixes))
         silence = decode(vae, encode_mean(vae, torch.zeros(1, 2, 48_000)))[..., 4800:-4800]
     assert restored.shape == mixes.shape
-    assert float(si_sdr_db(restored, mixes).mean()) > 6.0
+    assert np.mean([si_sdr(a, b, 24_000) for a, b in zip(mixes, restored, strict=True)]) > 6.0
     high = torch.stft(silence.mean(1), 1024, window=torch.hann_window(1024), return_complex=True)[0, 350:].abs()
     assert -85 < 10 * float(torch.log10(high.pow(2).mean() / (1024 * 0.375))) < -60
 
@@ -112,7 +113,7 @@ def test_resume_equals_uninterrupted(clips, tmp_path):
     second, _ = trainer(clips, tmp_path / "b", "--steps", "4", "--resume")
     late = [second.train_step() for _ in range(2)]
     assert np.array(early + late) == pytest.approx(np.array(expected), rel=1e-4)
-    for a, b in zip(whole.average.shadow, second.average.shadow, strict=True):
+    for a, b in zip(whole.progress.average.shadow, second.progress.average.shadow, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
 
 
@@ -130,12 +131,8 @@ def test_written_weights_are_normalised(clips, tmp_path):
 def test_distances_against_closed_forms():
     tone = torch.sin(torch.arange(24_000) * 0.1).expand(1, 2, -1)
     noise = torch.randn(1, 2, 24_000, generator=torch.Generator().manual_seed(0))
-    assert float(lsd_db(tone, tone)) == pytest.approx(0.0, abs=1e-4)
-    assert float(lsd_db(0.1 * noise, noise)) == pytest.approx(20.0, abs=1e-2)
     assert float(log_spectral_db(0.1 * noise, noise)) == pytest.approx(20.0, abs=0.1)
-    assert float(si_sdr_db(3 * tone, tone)) > 80
     scaled = tone + noise * (tone.norm() / noise.norm()) * 0.1
-    assert float(si_sdr_db(scaled, tone)) == pytest.approx(20.0, abs=0.2)
     assert float(error_db(scaled, tone)) == pytest.approx(10 * np.log10(0.01 + 2e-3), abs=0.05)
     assert float(error_db(torch.zeros_like(tone), tone)) == pytest.approx(0.0, abs=0.05)
 
@@ -143,7 +140,7 @@ def test_distances_against_closed_forms():
 def test_two_noises_are_eight_decibels_apart():
     """The distance of two independent noises of one spectrum: the log of a ratio of exponentials has deviation π/√3 nepers."""
     a, b = torch.randn(2, 1, 2, 96_000, generator=torch.Generator().manual_seed(1)).unbind(0)
-    assert float(lsd_db(a, b)) == pytest.approx(10 * np.pi / 3**0.5 / np.log(10), rel=0.03)
+    assert 10 * log_spectral_distance(a[0], b[0], 24_000) == pytest.approx(10 * np.pi / 3**0.5 / np.log(10), rel=0.03)
 
 
 def test_int16_clips_keep_the_mix():

@@ -131,14 +131,10 @@ def run(items, folder, steps, resume=False, total=6):
 def test_resume_equals_uninterrupted(items, tmp_path):
     whole, expected = run(items, tmp_path, 6)
     first, early = run(items, tmp_path, 3)
-    state = {
-        "parameters": [p.detach().clone() for p in first.parameters], "average": first.average.shadow,
-        "optimizer": first.optimizer.state_dict(), "step": first.step, "spent_s": 1.0,
-    }  # fmt: skip
-    torch.save(state, first.last_path)
+    first.progress.save(first.last_path)
     second, late = run(items, tmp_path, 3, resume=True)
     assert early + late == pytest.approx(expected, rel=1e-5)
-    for a, b in zip(whole.average.shadow, second.average.shadow, strict=True):
+    for a, b in zip(whole.progress.average.shadow, second.progress.average.shadow, strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
 
 

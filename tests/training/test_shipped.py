@@ -21,7 +21,7 @@ EVALUATION = Path(__file__).parents[2] / "docs" / "evaluation.json"
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
     made = Bench("segue-mini", 8, tmp_path_factory.mktemp("bench"), first_seed=CHOICE_FIRST_SEED + 500)
-    made.listeners = make_listeners(200)
+    made.listeners = make_listeners(made.through, 200, reconstructed=40)
     return made
 
 

@@ -1,4 +1,4 @@
-"""What the autoencoder is trained and judged by. Samples are ``[B, 2, T]``, distances are in dB."""
+"""What the autoencoder is trained by (it is judged by `scoring.reference`). Samples are ``[B, 2, T]``, distances are in dB."""
 
 from __future__ import annotations
 
@@ -37,21 +37,3 @@ def log_spectral_db(estimate: torch.Tensor, target: torch.Tensor, floor: float |
 def mid_side(samples: torch.Tensor) -> torch.Tensor:
     left, right = samples[:, :1], samples[:, 1:]
     return torch.cat([left + right, left - right], dim=1) * 0.5**0.5
-
-
-@torch.no_grad()
-def si_sdr_db(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Scale-invariant signal-to-distortion ratio of each clip, both channels as one signal, dB ``[B]``."""
-    x, y = estimate.flatten(1), target.flatten(1)
-    scaled = (x * y).sum(1, keepdim=True) / (y * y).sum(1, keepdim=True).clamp_min(1e-12) * y
-    return 10 * torch.log10(scaled.pow(2).sum(1) / (x - scaled).pow(2).sum(1).clamp_min(1e-12))
-
-
-@torch.no_grad()
-def lsd_db(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Log-spectral distance ×10 (dB): n_fft 2048, hop 512, eps 1e-12, mean over channels and frames; ``[B]``."""
-    values = []
-    for a, b in zip(estimate, target, strict=True):
-        log_a, log_b = (torch.log10(spectra(x, 2048) + 1e-12) for x in (a, b))
-        values.append(10 * (log_a - log_b).pow(2).mean(1).sqrt().mean())
-    return torch.stack(values)

@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import argparse
 import csv
-import math
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderOobleck
 
+from ...scoring.reference import log_spectral_distance, si_sdr
 from ..average import Average
 from ..corpus import make_clip
-from ..mini import HOP, make_vae
+from ..mini import HOP, RATE_HZ, make_vae
+from ..progress import Progress
 from .lean import decode, encode_mean, mark_silent_units
-from .losses import error_db, log_spectral_db, lsd_db, mid_side, si_sdr_db
+from .losses import error_db, log_spectral_db, mid_side
 from .start import fold_normalisation, latent_statistics, start_autoencoder, trained_parameters
 
 JUDGED_FIRST_SEED = 20_000_000
@@ -66,17 +66,20 @@ def draw_batch(clips: list[dict[str, np.ndarray]], size: int, samples: int, rng:
 
 @torch.no_grad()
 def judge(vae: AutoencoderOobleck, clips: list[dict[str, np.ndarray]]) -> dict[str, float]:
-    """Mean SI-SDR and LSD of mixes (mean latent, no sampling), and LSD of drum stems, in dB."""
+    """Mean SI-SDR and LSD × 10 of mixes (mean latent, no sampling), and LSD of drum stems, in dB."""
     def through(audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        audio = audio[None, :, : audio.shape[-1] // HOP * HOP]
-        return decode(vae, encode_mean(vae, audio)), audio
+        audio = audio[:, : audio.shape[-1] // HOP * HOP]
+        return audio, decode(vae, encode_mean(vae, audio[None]))[0]
+
+    def distance(target: torch.Tensor, made: torch.Tensor) -> float:
+        return 10 * (log_spectral_distance(target, made, RATE_HZ, level_match=False) or 0.0)
 
     mixes = [through(mix_of(stems)) for stems in clips]
     drums = [through(torch.from_numpy(stems["drums"] / np.float32(32767))) for stems in clips if "drums" in stems]
     return {
-        "si_sdr_db": round(float(np.mean([si_sdr_db(*pair) for pair in mixes])), 2),
-        "lsd_db": round(float(np.mean([lsd_db(*pair) for pair in mixes])), 2),
-        "drums_lsd_db": round(float(np.mean([lsd_db(*pair) for pair in drums])), 2),
+        "si_sdr_db": round(float(np.mean([si_sdr(*pair, RATE_HZ) for pair in mixes])), 2),
+        "lsd_db": round(float(np.mean([distance(*pair) for pair in mixes])), 2),
+        "drums_lsd_db": round(float(np.mean([distance(*pair) for pair in drums])), 2),
     }
 
 
@@ -118,84 +121,68 @@ class Trainer:
     def __init__(self, vae: AutoencoderOobleck, clips: list[dict[str, np.ndarray]],
                  judged: list[dict[str, np.ndarray]], args: argparse.Namespace) -> None:  # fmt: skip
         self.vae, self.clips, self.judged, self.args = vae, clips, judged, args
-        self.parameters = trained_parameters(vae)
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=args.rate, betas=(0.8, 0.99), weight_decay=0.0)
-        self.average = Average(self.parameters, 0.998)
-        self.step, self.spent_s = 0, 0.0
+        parameters = trained_parameters(vae)
+        optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.8, 0.99), weight_decay=0.0)
+        self.progress = Progress(parameters, optimizer, Average(parameters, 0.998), minutes=args.minutes, steps=args.steps)
         self.loss = torch.compile(autoencoder_loss) if args.compile else autoencoder_loss
         if args.resume and self.last_path.exists():
-            self._restore(torch.load(self.last_path, weights_only=True))
+            self._restore()
 
     @property
     def last_path(self) -> Path:
         return self.args.out / "vae_last.pt"
 
-    def share(self) -> float:
-        """How much of the budget is spent, 0 … 1."""
-        return self.step / self.args.steps if self.args.steps else self.spent_s / (60 * self.args.minutes)
-
     def run(self, mixes: torch.Tensor) -> None:
         """Train until the budget is spent; ``mixes`` are what the latents are normalised over in the end."""
         print("start", judge(self.vae, self.judged), flush=True)
-        began, marked = time.monotonic() - self.spent_s, self.spent_s
+        progress = self.progress
+        progress.begin()
+        marked = progress.spent_s
         log = csv.writer((self.args.out / "autoencoder.csv").open("a", encoding="utf-8", buffering=1))
-        while self.share() < 1.0:
+        while progress.share() < 1.0:
             waveform, spectral = self.train_step()
-            self.spent_s = time.monotonic() - began
-            log.writerow([self.step, round(self.spent_s, 1), round(waveform, 4), round(spectral, 4)])
-            if self.spent_s - marked > self.args.judge_every:
-                marked = self.spent_s
+            progress.tick()
+            log.writerow([progress.step, round(progress.spent_s, 1), round(waveform, 4), round(spectral, 4)])
+            if progress.spent_s - marked > self.args.judge_every:
+                marked = progress.spent_s
                 self.checkpoint(mixes)
         self.checkpoint(mixes)
 
     def train_step(self) -> tuple[float, float]:
         """One optimizer step; everything random follows from the step's number. Returns both distances in dB."""
-        args, share = self.args, self.share()
-        for group in self.optimizer.param_groups:
-            group["lr"] = args.rate * min(1.0, (self.step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-        rng = np.random.default_rng([self.step, 7])
-        self.clips[self.step % len(self.clips)] = load_clip(args.first_seed + args.clips + self.step)
+        args, progress = self.args, self.progress
+        step, share = progress.step, progress.share()
+        progress.set_rate(args.rate, warmup=50, floor=0.02)
+        rng = np.random.default_rng([step, 7])
+        self.clips[step % len(self.clips)] = load_clip(args.first_seed + args.clips + step)
         target = draw_batch(self.clips, args.batch, args.frames * HOP, rng)
-        generator = torch.Generator().manual_seed(self.step)
+        generator = torch.Generator().manual_seed(step)
         shape = (args.batch, self.vae.config.decoder_input_channels, args.frames)
         noise = args.noise * torch.rand((args.batch, 1, 1), generator=generator) * torch.randn(shape, generator=generator)
         floor = 10 ** (FLOORS[0] + (FLOORS[1] - FLOORS[0]) * min(1.0, share / FLOOR_SHARE))
-        waveform, spectral, normal = self.loss(self.vae, target, noise, bool(self.step % 2), torch.tensor(floor))
-        self.optimizer.zero_grad(set_to_none=True)
-        (waveform + spectral + NORMALISING * normal).backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 300.0)
-        self.optimizer.step()
-        self.step += 1
-        self.average.update(self.step)
+        waveform, spectral, normal = self.loss(self.vae, target, noise, bool(step % 2), torch.tensor(floor))
+        progress.descend(waveform + spectral + NORMALISING * normal, longest=300.0)
         return float(waveform.detach()), float(spectral.detach())
 
     def checkpoint(self, mixes: torch.Tensor) -> None:
         """Judge the averaged weights, write them with latents normalised, and what is needed to resume."""
         shipped = make_vae()
-        self.average.swap()
+        progress = self.progress
+        progress.average.swap()
         shipped.load_state_dict(self.vae.state_dict())
-        self.average.swap()
+        progress.average.swap()
         mark_silent_units(shipped)
         fold_normalisation(shipped, *latent_statistics(shipped, mixes))
-        print(self.step, round(self.spent_s), judge(shipped, self.judged), flush=True)
+        print(progress.step, round(progress.spent_s), judge(shipped, self.judged), flush=True)
         torch.save(shipped.state_dict(), self.args.out / "vae.pt")
-        torch.save(
-            {
-                "vae": self.vae.state_dict(), "average": self.average.shadow, "optimizer": self.optimizer.state_dict(),
-                "step": self.step, "spent_s": self.spent_s,
-            },
-            self.last_path,
-        )  # fmt: skip
+        progress.save(self.last_path)
 
-    def _restore(self, state: dict) -> None:
-        self.vae.load_state_dict(state["vae"])
+    def _restore(self) -> None:
+        self.progress.restore(self.last_path)
         mark_silent_units(self.vae)
-        self.average.shadow = list(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent_s = state["step"], state["spent_s"]
-        first = self.args.first_seed + self.args.clips
-        for step in range(max(0, self.step - len(self.clips)), self.step):
-            self.clips[step % len(self.clips)] = load_clip(first + step)
+        first, step = self.args.first_seed + self.args.clips, self.progress.step
+        for earlier in range(max(0, step - len(self.clips)), step):
+            self.clips[earlier % len(self.clips)] = load_clip(first + earlier)
 
 
 def autoencoder_loss(

@@ -5,7 +5,7 @@ One pipeline holds a stage a clip, so a group of measurements loads the weights 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,8 @@ from .listeners import Heard, Listeners, features
 # Seeds: training composes below 30,000,000, choices (guidance, budgets) were made on 40,000,000 and on.
 JUDGED_FIRST_SEED, CHOICE_FIRST_SEED = 50_000_000, 40_000_000
 LISTENER_CLIPS = 800
+# So many of them are also heard through the autoencoder, so that its own sound is not taken for an instrument's.
+RECONSTRUCTED_CLIPS = 240
 
 
 def _listened(seed: int) -> tuple[Heard, dict[str, Any]]:
@@ -37,10 +39,18 @@ def _listened(seed: int) -> tuple[Heard, dict[str, Any]]:
     return features(clip.samples, clip.rate_hz), clip.facts()
 
 
-def make_listeners(clips: int = LISTENER_CLIPS, workers: int = 2) -> Listeners:
-    """Listeners fitted on the training seeds 0 … ``clips`` − 1."""
+def make_listeners(
+    through: Callable[[torch.Tensor], torch.Tensor], clips: int = LISTENER_CLIPS, reconstructed: int = RECONSTRUCTED_CLIPS,
+    workers: int = 2,
+) -> Listeners:  # fmt: skip
+    """Listeners fitted on the training seeds 0 … ``clips`` − 1, the first ``reconstructed`` of them also as they come
+    ``through`` the autoencoder."""
     with ProcessPoolExecutor(workers) as processes:
-        heard, facts = zip(*processes.map(_listened, range(clips), chunksize=16), strict=True)
+        found = list(processes.map(_listened, range(clips), chunksize=16))
+    for seed in range(reconstructed):
+        clip = make_clip(seed)
+        found.append((features(through(torch.from_numpy(clip.samples)).numpy(), clip.rate_hz), clip.facts()))
+    heard, facts = zip(*found, strict=True)
     return Listeners(heard, facts)
 
 
@@ -74,7 +84,7 @@ class Bench:
 
     @cached_property
     def listeners(self) -> Listeners:
-        return make_listeners()
+        return make_listeners(self.through)
 
     @property
     def facts(self) -> list[dict[str, Any]]:

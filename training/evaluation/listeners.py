@@ -1,6 +1,7 @@
 """What the evaluation hears: tempo, key, and which tracks play.
 
-Three linear readers over plain features, fitted on clips of training seeds and judged, like everything else, on unseen
+Three linear readers over plain features, fitted on clips of training seeds (as they are and through the autoencoder, as
+all that the model makes has passed its decoder) and judged, like everything else, on unseen
 ones: what they hear in real clips stands beside every figure as its ceiling. Key and tempo readers are equivariant: the
 same weights are tried at all 12 transpositions and at all tempos, so they can't learn which are frequent.
 """

@@ -43,7 +43,7 @@ def judge_extract(bench: Bench, steps: int = 20) -> dict[str, float]:
 def judge_added(bench: Bench, steps: int = 50) -> dict[str, Any]:
     """lego: one stem is left out of a clip and asked for again, heard in source + stem. complete: from one stem, all the
     others are asked for, heard in the output. ``absent``: how often the same tracks are heard where they were left out."""
-    lego, complete = _lego_sources(bench), _complete_sources(bench)
+    lego, complete = _asked(bench, left_out=True), _asked(bench, left_out=False)
     stages: dict[str, Any] = {}
     for name, jobs, make in (("lego", lego, _lego), ("complete", complete, _complete)):
         for k, (kept, asked) in jobs.items():
@@ -65,24 +65,16 @@ def judge_added(bench: Bench, steps: int = 50) -> dict[str, Any]:
     return result
 
 
-def _lego_sources(bench: Bench) -> dict[int, tuple[list[str], list[str]]]:
-    """Clip -> (tracks kept, track asked for); the track changes from clip to clip."""
+def _asked(bench: Bench, *, left_out: bool) -> dict[int, tuple[list[str], list[str]]]:
+    """Clip -> (tracks kept, tracks asked for). One track stands alone, another from clip to clip: it is left out and asked
+    for (lego), or it is what is kept (complete)."""
     jobs = {}
     for k, clip in enumerate(bench.clips):
         tracks = list(clip.stems)
         if len(tracks) > 1:
-            left = tracks[k % len(tracks)]
-            jobs[k] = ([t for t in tracks if t != left], [left])
-    return jobs
-
-
-def _complete_sources(bench: Bench) -> dict[int, tuple[list[str], list[str]]]:
-    jobs = {}
-    for k, clip in enumerate(bench.clips):
-        tracks = list(clip.stems)
-        if len(tracks) > 1:
-            kept = tracks[(k + 1) % len(tracks)]
-            jobs[k] = ([kept], [t for t in tracks if t != kept])
+            one = tracks[(k + (not left_out)) % len(tracks)]
+            rest = [t for t in tracks if t != one]
+            jobs[k] = (rest, [one]) if left_out else ([one], rest)
     return jobs
 
 

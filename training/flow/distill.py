@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
-import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,11 @@ import torch
 
 from ...pipeline.diffusion.denoiser import COND, NULL
 from ...pipeline.diffusion.guidance import Guidance, make_guidance
+from ...pipeline.diffusion.schedules import timesteps
 from ..average import Average
 from ..build_mini import load_checkpoints
 from ..mini import make_mini, set_silence_latent
+from ..progress import Progress
 from .cache import load_shards
 from .network import FlowNetwork
 from .tasks import Batch, draw_batch
@@ -39,8 +39,7 @@ LENGTHS = (100, 150, 200)
 
 def turbo_times() -> torch.Tensor:
     """The eight points and the end, ``[9]``: 1.0 … 0.3, 0.0."""
-    uniform = torch.linspace(1.0, 0.0, STEPS + 1)
-    return SHIFT * uniform / (1 + (SHIFT - 1) * uniform)
+    return torch.tensor([*timesteps("turbo", STEPS, SHIFT), 0.0])
 
 
 def walk(
@@ -129,79 +128,56 @@ class Distiller:
         self, teacher: FlowNetwork, student: FlowNetwork, items: list[dict[str, Any]], args: argparse.Namespace
     ) -> None:
         self.teacher, self.student, self.items, self.args = teacher, student, items, args
-        self.parameters = list(student.transformer.parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0)
-        self.average = Average(self.parameters, 0.995)
+        parameters = list(student.transformer.parameters())
+        optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0)
+        self.progress = Progress(parameters, optimizer, Average(parameters, 0.995), minutes=args.minutes, steps=args.steps)
         self.guided = make_guidance(args.guidance, scale=args.scale)
         self.unguided = make_guidance("none", scale=1.0)
-        self.step, self.spent_s = 0, 0.0
         if args.resume and self.last_path.exists():
-            self._restore(torch.load(self.last_path, weights_only=True))
+            self.progress.restore(self.last_path)
 
     @property
     def last_path(self) -> Path:
         return self.args.out / "turbo_last.pt"
 
-    def share(self) -> float:
-        """How much of the budget is spent, 0 … 1."""
-        return self.step / self.args.steps if self.args.steps else self.spent_s / (60 * self.args.minutes)
-
     def run(self) -> None:
         log = csv.writer((self.args.out / "turbo.csv").open("a", encoding="utf-8", buffering=1))
-        began, marked, losses = time.monotonic() - self.spent_s, self.spent_s, []
-        while self.share() < 1.0:
+        progress, losses = self.progress, list[float]()
+        progress.begin()
+        marked = progress.spent_s
+        while progress.share() < 1.0:
             losses.append(self.train_step())
-            self.spent_s = time.monotonic() - began
-            if self.step % 50 == 0:
-                log.writerow([self.step, round(self.spent_s, 1), "train", round(float(np.mean(losses)), 5)])
-            if self.spent_s - marked > 240:
-                marked = self.spent_s
-                print(self.step, round(self.spent_s), round(float(np.mean(losses)), 4), flush=True)
+            progress.tick()
+            if progress.step % 50 == 0:
+                log.writerow([progress.step, round(progress.spent_s, 1), "train", round(float(np.mean(losses)), 5)])
+            if progress.spent_s - marked > 240:
+                marked = progress.spent_s
+                print(progress.step, round(progress.spent_s), round(float(np.mean(losses)), 4), flush=True)
                 losses = []
                 self.checkpoint()
         self.checkpoint()
 
     def train_step(self) -> float:
         """One optimizer step; everything random follows from the step's number. Repaints are batches of their own."""
-        args, share = self.args, self.share()
-        rate = args.rate * min(1.0, (self.step + 1) / 50) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        rng = np.random.default_rng([4, self.step])
+        args, progress = self.args, self.progress
+        progress.set_rate(args.rate, warmup=50)
+        rng = np.random.default_rng([4, progress.step])
         repaints = rng.random() < TURBO_WEIGHTS["repaint"]
         weights = {"repaint": 1.0} if repaints else {k: v for k, v in TURBO_WEIGHTS.items() if k != "repaint"}
         batch = draw_batch(self.items, args.batch, self.student.silence, rng, weights=weights, lengths=LENGTHS)
         loss = distil_loss(self.teacher, self.student, batch, self.unguided if repaints else self.guided, args.substeps,
-                           (8, self.step), own_way=bool(rng.random() < 0.5))  # fmt: skip
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.step += 1
-        self.average.update(self.step)
+                           (8, progress.step), own_way=bool(rng.random() < 0.5))  # fmt: skip
+        progress.descend(loss)
         return float(loss.detach())
 
     def checkpoint(self) -> None:
         """Write the averaged student, and what is needed to resume."""
-        self.average.swap()
+        average = self.progress.average
+        average.swap()
         weights = {name: value.clone() for name, value in self.student.transformer.state_dict().items()}
-        self.average.swap()
+        average.swap()
         torch.save({"transformer": weights}, self.args.out / "turbo.pt")
-        torch.save(
-            {
-                "parameters": [p.detach() for p in self.parameters], "average": self.average.shadow,
-                "optimizer": self.optimizer.state_dict(), "step": self.step, "spent_s": self.spent_s,
-            },
-            self.last_path,
-        )  # fmt: skip
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        with torch.no_grad():
-            for parameter, value in zip(self.parameters, state["parameters"], strict=True):
-                parameter.copy_(value)
-        self.average.shadow = list(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent_s = state["step"], state["spent_s"]
+        self.progress.save(self.last_path)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import torch
 from ..average import Average
 from ..build_mini import load_checkpoints
 from ..mini import make_mini, set_silence_latent
+from ..progress import Progress
 from .cache import load_shards
 from .network import FlowNetwork
 from .start import start_transformer
@@ -86,7 +85,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--half", action="store_true", help="bfloat16 where it is safe: faster where the machine has it")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the transformer; needs a C++ compiler")
     parser.add_argument("--resume", action="store_true")
     return parser.parse_args(argv)
 
@@ -100,8 +98,6 @@ def main(argv: list[str] | None = None) -> int:
     if args.variant == "base" and not (args.out / "base.pt").exists():
         start_transformer(mini.transformer["base"])
     network = FlowNetwork(mini, args.variant).to(args.device)
-    if args.compile:
-        network.transformer.compile(dynamic=True)
     known: set[str] = set()
     items = load_shards(args.cache, known)
     Trainer(network, items, known, args).run()
@@ -117,37 +113,32 @@ class Trainer:
         self.network, self.args, self.known = network, args, known
         self.judged, self.items = items[:JUDGED_CLIPS], items[JUDGED_CLIPS:]
         trained = network if args.variant == "base" else network.transformer
-        self.parameters = [p for p in trained.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
-        self.average = Average(self.parameters, args.decay)
-        self.step, self.spent_s = 0, 0.0
+        parameters = [p for p in trained.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
+        self.progress = Progress(parameters, optimizer, Average(parameters, args.decay), minutes=args.minutes,
+                                 steps=args.steps)  # fmt: skip
         self.tokens_stamp: float | None = None
         self.refresh_tokens()
         if args.resume and self.last_path.exists():
-            self._restore(torch.load(self.last_path, weights_only=True))
+            self.progress.restore(self.last_path)
 
     @property
     def last_path(self) -> Path:
         return self.args.out / f"{self.args.variant}_last.pt"
 
-    def share(self) -> float:
-        """How much of the budget is spent, 0 … 1."""
-        if self.args.steps:
-            return self.step / self.args.steps
-        return self.spent_s / (60 * self.args.minutes)
-
     def run(self) -> None:
         log = csv.writer((self.args.out / f"{self.args.variant}.csv").open("a", encoding="utf-8", buffering=1))
-        began, marked = time.monotonic() - self.spent_s, self.spent_s
-        losses: list[float] = []
-        while self.share() < 1.0:
+        progress, losses = self.progress, list[float]()
+        progress.begin()
+        marked = progress.spent_s
+        while progress.share() < 1.0:
             losses.append(self.train_step())
-            self.spent_s = time.monotonic() - began
-            if self.step % 50 == 0:
-                log.writerow([self.step, round(self.spent_s, 1), "train", round(float(np.mean(losses)), 4)])
+            progress.tick()
+            if progress.step % 50 == 0:
+                log.writerow([progress.step, round(progress.spent_s, 1), "train", round(float(np.mean(losses)), 4)])
                 losses = []
-            if self.spent_s - marked > self.args.judge_every:
-                marked = self.spent_s
+            if progress.spent_s - marked > self.args.judge_every:
+                marked = progress.spent_s
                 self._milestone(log)
                 self.items += load_shards(self.args.cache, self.known)
                 self.refresh_tokens()
@@ -166,12 +157,10 @@ class Trainer:
 
     def train_step(self) -> float:
         """One optimizer step; everything random follows from the step's number."""
-        args = self.args
-        rng = np.random.default_rng([1 if args.variant == "base" else 2, self.step])
-        share = self.share()
-        rate = args.rate * min(1.0, (self.step + 1) / args.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        args, progress = self.args, self.progress
+        rng = np.random.default_rng([1 if args.variant == "base" else 2, progress.step])
+        share = progress.share()
+        progress.set_rate(args.rate, warmup=args.warmup)
         sft = args.variant == "sft"
         items = curated(self.items) if sft else self.items
         weights = EARLY_WEIGHTS if share < 0.15 and not sft else WEIGHTS
@@ -179,39 +168,21 @@ class Trainer:
             weights = {**weights, "cover": 0.0}
         batch = draw_batch(items, args.batch, self.network.silence.cpu(), rng, weights=weights, full_prompts=sft,
                            lengths=EARLY_LENGTHS if share < 0.5 and not sft else LENGTHS)  # fmt: skip
-        loss = flow_loss(self.network, batch, (3, self.step), half=args.half).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.step += 1
-        self.average.update(self.step)
+        loss = flow_loss(self.network, batch, (3, progress.step), half=args.half).mean()
+        progress.descend(loss)
         return float(loss.detach())
 
     def _milestone(self, log: Any) -> None:
         """Judge the averaged weights, write them and what is needed to resume."""
-        self.average.swap()
+        progress = self.progress
+        progress.average.swap()
         scores = judge(self.network, self.judged)
         torch.save(self.network.trained_state(), self.args.out / f"{self.args.variant}.pt")
-        self.average.swap()
+        progress.average.swap()
         for task, value in scores.items():
-            log.writerow([self.step, round(self.spent_s, 1), task, value])
-        print(self.step, round(self.spent_s), scores, f"{len(self.items)} clips", flush=True)
-        torch.save(
-            {
-                "parameters": [p.detach() for p in self.parameters], "average": self.average.shadow,
-                "optimizer": self.optimizer.state_dict(), "step": self.step, "spent_s": self.spent_s,
-            },
-            self.last_path,
-        )  # fmt: skip
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        with torch.no_grad():
-            for parameter, value in zip(self.parameters, state["parameters"], strict=True):
-                parameter.copy_(value)
-        self.average.shadow = list(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent_s = state["step"], state["spent_s"]
+            log.writerow([progress.step, round(progress.spent_s, 1), task, value])
+        print(progress.step, round(progress.spent_s), scores, f"{len(self.items)} clips", flush=True)
+        progress.save(self.last_path)
 
 
 if __name__ == "__main__":

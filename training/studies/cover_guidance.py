@@ -8,20 +8,18 @@ only, in the second only, in both. Figures: chroma similarity to the source, agr
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...pipeline.diffusion.schedules import timesteps
 from ...pipeline.spec import Guidance
 from ...scoring.reference import chroma_similarity
 from ...stages import Cover
-from ..evaluation.bench import CHOICE_FIRST_SEED, Bench, audio_of, mean
+from ..evaluation.bench import Bench, audio_of, mean
 from ..evaluation.listeners import agreement, present
+from .command import carry_out, parser_of
 
 STRENGTHS, SCALES, STEPS = (1.0, 0.9, 0.7, 0.5, 0.3), (1.0, 3.0, 5.0, 7.0), 30
 
@@ -93,22 +91,13 @@ def draw(results: list[dict[str, Any]], out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="segue.training.studies.cover_guidance", description=__doc__)
-    parser.add_argument("--model", default="segue-mini")
-    parser.add_argument("--out", type=Path, default=Path("docs/studies"))
-    parser.add_argument("--clips", type=int, default=10)
+    parser = parser_of("cover_guidance", __doc__, clips=10)
     parser.add_argument("--variants", nargs="*", default=["base", "sft"])
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    args.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as work:
-        bench = Bench(args.model, args.clips, Path(work), first_seed=CHOICE_FIRST_SEED + 2000)
-        results = [study(bench, variant) for variant in args.variants]
-    (args.out / "cover_guidance.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    draw(results, args.out / "cover_guidance.png")
-    print(json.dumps(results, indent=1))
-    return 0
+    return carry_out("cover_guidance", parser.parse_args(argv), studies, draw, seeds=2000)
+
+
+def studies(bench: Bench, args: argparse.Namespace) -> list[dict[str, Any]]:
+    return [study(bench, variant) for variant in args.variants]
 
 
 if __name__ == "__main__":

@@ -8,9 +8,6 @@ waveform mix through the autoencoder is the ceiling.
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,8 @@ import torch
 from ...scoring import score
 from ...scoring.reference import chroma_similarity, log_spectral_distance, si_sdr
 from ...stages import Generate
-from ..evaluation.bench import CHOICE_FIRST_SEED, Bench, audio_of, mean
+from ..evaluation.bench import Bench, audio_of, mean
+from .command import carry_out, parser_of
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -92,20 +90,8 @@ def draw(result: dict[str, Any], out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="segue.training.studies.mixing", description=__doc__)
-    parser.add_argument("--model", default="segue-mini")
-    parser.add_argument("--out", type=Path, default=Path("docs/studies"))
-    parser.add_argument("--clips", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    args.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as work:
-        result = study(Bench(args.model, args.clips, Path(work), first_seed=CHOICE_FIRST_SEED + 3000))
-    (args.out / "mixing.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    draw(result, args.out / "mixing.png")
-    print(json.dumps(result, indent=1))
-    return 0
+    args = parser_of("mixing", __doc__, clips=10).parse_args(argv)
+    return carry_out("mixing", args, lambda bench, _: study(bench), draw, seeds=3000)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,17 @@ key (so that all it knows comes through the tokens), and beside another source's
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...pipeline.spec import Prompt
 from ...stages import Cover
 from ..corpus import Clip
-from ..evaluation.bench import CHOICE_FIRST_SEED, Bench, audio_of, mean
+from ..evaluation.bench import Bench, audio_of, mean
+from .command import carry_out, parser_of
 from .likeness import ASPECTS, likeness, mel_spectrum
 
 
@@ -85,21 +82,9 @@ def draw(result: dict[str, Any], out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="segue.training.studies.tokenizer", description=__doc__)
-    parser.add_argument("--model", default="segue-mini")
-    parser.add_argument("--out", type=Path, default=Path("docs/studies"))
-    parser.add_argument("--clips", type=int, default=40, help="clips to choose sources from")
-    parser.add_argument("--each", type=int, default=10, help="sources a kind")
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    args.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as work:
-        result = study(Bench(args.model, args.clips, Path(work), first_seed=CHOICE_FIRST_SEED + 1000), args.each)
-    (args.out / "tokenizer.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    draw(result, args.out / "tokenizer.png")
-    print(json.dumps(result, indent=1))
-    return 0
+    parser = parser_of("tokenizer", __doc__, clips=40)
+    parser.add_argument("--each", type=int, default=10, help="sources a kind, chosen from the clips")
+    return carry_out("tokenizer", parser.parse_args(argv), lambda bench, args: study(bench, args.each), draw, seeds=1000)
 
 
 if __name__ == "__main__":
