@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -31,6 +31,7 @@ from .progress import display
 if TYPE_CHECKING:
     from ..pipeline.run import Run
 
+T = TypeVar("T")
 RUNS = Path("runs/{run_id}")  # the executor puts the id in
 Out = Annotated[
     Path | None, typer.Option("--out", help="Folder for the run's files; runs/<run id> when left out.")
@@ -126,12 +127,21 @@ def rerun(
 
 
 def carry_out(work: Callable[[Listener, CancelToken], Run], as_json: bool) -> None:
-    """Do the work with a progress display and Ctrl-C wired to its token, then print the run."""
+    """Do the work (`carried_out`), then print the run."""
+    finished = carried_out(work)
+    if as_json:
+        output.emit_json(finished.document())
+    else:
+        print_run(finished.document())
+
+
+def carried_out(work: Callable[[Listener, CancelToken], T]) -> T:
+    """Do the work with a progress display and Ctrl-C wired to its token; says how to go on when it fails or is stopped."""
     cancel = CancelToken()
     progress = display()
     try:
         with quiet_stdout(), progress, stoppable(cancel):
-            finished = work(progress, cancel)
+            return work(progress, cancel)
     except Cancelled:
         output.note(f"stopped; what was finished is kept.{_how_to_resume(progress.run_id)}")
         raise typer.Exit(1) from None
@@ -140,10 +150,6 @@ def carry_out(work: Callable[[Listener, CancelToken], Run], as_json: bool) -> No
         if progress.run_id is not None and "segue runs resume" not in str(error):
             output.note(f"what was finished is kept.{_how_to_resume(progress.run_id)}")
         raise typer.Exit(error.exit_code) from None
-    if as_json:
-        output.emit_json(finished.document())
-    else:
-        print_run(finished.document())
 
 
 def _how_to_resume(run_id: str | None) -> str:
