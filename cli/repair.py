@@ -32,6 +32,10 @@ def repair(
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field of what is run, e.g. prompt.bpm=96; may be repeated."),
     ] = None,
     plans: Annotated[int, typer.Option(min=1, max=20, help="So many of the best plans are tried.")] = 3,
+    llm: Annotated[
+        Path | None,
+        typer.Option("--llm", metavar="FOLDER", help="A causal language model that orders, sets and explains the plans."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plans as a preset and end.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
     out: Out = None,
@@ -59,7 +63,12 @@ def repair(
         if abs(found.duration_s - length) > 0.1:
             cause = f"the report is of a sound of {found.duration_s:.2f} s, and {file} has {length:.2f} s"
             raise RequestError(Problem(cause, f"measure it anew: segue score {file} --json", file=str(report)))
-        wanted = repair_plans(found)[:plans]
+        possible = repair_plans(found)
+        wanted = possible[:plans]
+        if llm and possible:
+            from ..presets.repair_writer import PlanWriter
+
+            wanted = PlanWriter(llm).write(found, possible, most=plans)
     if not wanted:
         output.note(f"nothing to repair: {', '.join(found.defect_types()) or 'no defects'}; overall {found.overall:.2f}")
         if as_json:
