@@ -18,7 +18,7 @@ from ..mini import FRAME_RATE_HZ, LATENT_DIM
 from .prompts import PromptPair, draw_prompt, instruction_for
 
 TASKS = ("text2music", "repaint", "cover", "extract", "lego", "complete")
-WEIGHTS = {"text2music": 0.32, "repaint": 0.14, "cover": 0.15, "extract": 0.16, "lego": 0.12, "complete": 0.11}
+WEIGHTS = {"text2music": 0.32, "repaint": 0.08, "cover": 0.16, "extract": 0.2, "lego": 0.13, "complete": 0.11}
 # The start of a run: copying from the context is learnt first and carries the rest.
 EARLY_WEIGHTS = {"text2music": 0.2, "repaint": 0.25, "cover": 0.1, "extract": 0.25, "lego": 0.1, "complete": 0.1}
 # Lengths in latent frames (25 a second): mostly 4 s at first, 4 to 12 s later.
