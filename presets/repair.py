@@ -24,6 +24,8 @@ from ..scoring.report import QualityReport
 from .loader import load
 
 HEARD, BEFORE = "heard", "before"
+# Stage types that every variant serves; extract, lego and complete want base, mix has no model.
+SERVED_BY_ALL = ("refine", "repaint", "cover", "super_resolve")
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,12 @@ def repair_preset(
     }
     for number, plan in enumerate(plans):
         for name, fields in plan.stages.items():
-            source = fields.get("source")
-            named = HEARD if source == CLIP else _stage_name(number, source) if source in plan.stages else source
-            more = {"variant": variant} if variant and fields.get("type") != "mix" else {}
-            stages[_stage_name(number, name)] = {**fields, **more, **({"source": named} if "source" in fields else {})}
+            own = {**fields, **({"variant": variant} if variant and fields.get("type") in SERVED_BY_ALL else {})}
+            if "source" in own:
+                own["source"] = _named(number, plan, own["source"])
+            if "sources" in own:
+                own["sources"] = [_named(number, plan, source) for source in own["sources"]]
+            stages[_stage_name(number, name)] = own
         stages[_scored(number)] = {"type": "score", "source": _stage_name(number, plan.result), "profile": profile}
     document: dict[str, Any] = {
         "name": "repair", "prompt": {"instrumental": True}, "seed": seed, "takes": 1,
@@ -126,6 +130,13 @@ def repair(
         (take,) = run[_scored(number)]
         attempts.append(Attempt(plan, report, run.audio_paths.get((take.stage, take.index)), better(before, report, plan)))
     return Repair(before, tuple(attempts), run)
+
+
+def _named(number: int, plan: RepairPlan, source: str) -> str:
+    """What a plan's stage reads, by its name in the whole preset."""
+    if source == CLIP:
+        return HEARD
+    return _stage_name(number, source) if source in plan.stages else source
 
 
 def _stage_name(number: int, name: str) -> str:

@@ -5,6 +5,7 @@ data; `presets.repair` carries it out. Which remedy is tried for which defect, i
 
 * what has a place and is short (gap, click, burst): repaint the spans;
 * what lies over the signal (clipping, noise, …): partial denoising, first little, then more;
+* a defect that one stem carries: leave that stem out and have it played anew (lego);
 * a missing upper band: super-resolution from the edge that was found;
 * what colours everything: a cover at strength 0.95, which plays the same music anew.
 
@@ -14,7 +15,7 @@ only known after it was run and scored. Knows no stage class, no model and no fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -55,12 +56,16 @@ class RepairPlan(BaseModel):
         return list(self.stages)[-1]
 
 
-def repair_plans(report: QualityReport, *, profile: Profile = "music") -> tuple[RepairPlan, ...]:
+def repair_plans(
+    report: QualityReport, *, profile: Profile = "music", tracks: Collection[str] | None = None
+) -> tuple[RepairPlan, ...]:
     """Plans for the defects of `report`, ranked: most points first, the gentler first among equals; empty when there is
-    nothing that a stage could mend (no defects, or only such as a wrong tempo, which asks for a new take)."""
+    nothing that a stage could mend (no defects, or only such as a wrong tempo, which asks for a new take). `tracks` are the
+    stems that a model can extract and play; with a stem of another name, none is played anew."""
     costs = deductions({}, report.defects, report.duration_s, profile)
     found = [
         *_repaint(report, costs),
+        *_relego(report, costs, tracks),
         *_partial_denoising(report, costs),
         *_super_resolution(report, costs),
         *_cover(report, costs),
@@ -105,6 +110,26 @@ def _repaint(report: QualityReport, costs: Mapping[str, float]) -> list[RepairPl
     stage = {"type": "repaint", "source": CLIP, "windows": [list(span) for span in spans]}
     return [RepairPlan(name="repaint-spans", defects=tuple(names), promises=cost, stages={"repainted": stage},
                        why=f"{_listed(names)} at {times}: play these spans anew, keep the rest")]  # fmt: skip
+
+
+def _relego(report: QualityReport, costs: Mapping[str, float], tracks: Collection[str] | None) -> list[RepairPlan]:
+    """A plan for each stem that carries defects: the other stems are extracted and laid together, the stem is made anew."""
+    found = []
+    for track in report.stems:
+        carried = {d.type for d in report.defects if d.evidence.get("stem") == track}
+        names, cost = _of(report, carried, costs)
+        others = [other for other in report.stems if other != track]
+        if not names or not others or (tracks is not None and not set(report.stems) <= set(tracks)):
+            continue
+        stages: dict[str, dict[str, Any]] = {o: {"type": "extract", "source": CLIP, "track": o} for o in others}
+        source = others[0]
+        if len(others) > 1:
+            source = "rest"
+            stages[source] = {"type": "mix", "sources": others}
+        stages["anew"] = {"type": "lego", "source": source, "track": track, "keep_source": True}
+        found.append(RepairPlan(name=f"lego-{track}", defects=tuple(names), promises=cost, stages=stages,
+                                why=f"{_listed(names)} in the {track}: play that track anew to the others"))  # fmt: skip
+    return found
 
 
 def _partial_denoising(report: QualityReport, costs: Mapping[str, float]) -> list[RepairPlan]:

@@ -35,6 +35,7 @@ class QualityReport(_Record):
     overall: float = Field(ge=0, le=10)
     metrics: dict[str, Metric] = Field(default_factory=dict)
     defects: tuple[Defect, ...] = ()
+    stems: dict[str, QualityReport] = Field(default_factory=dict, description="reports of the stems, by track")
     scorer: str
     duration_s: float
     rate_hz: int

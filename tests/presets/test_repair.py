@@ -10,6 +10,7 @@ from segue.presets.loader import load
 from segue.presets.repair import repair, repair_preset
 from segue.scoring import score
 from segue.scoring.repairs import RepairPlan, repair_plans
+from segue.scoring.stems import with_stems
 from segue.training.corpus import make_clip
 
 
@@ -46,8 +47,9 @@ def test_every_kind_of_plan_is_a_sound_preset(gaps):
     kinds = ("gap", "clipping", "bandwidth_cut", "harsh", "noise")
     one = report.defects[0]
     full = report.model_copy(update={"defects": tuple(one.model_copy(update={"type": kind}) for kind in kinds)})
+    full = with_stems(full, {"drums": full, "bass": report.model_copy(update={"defects": ()}), "vocals": report})
     plans = repair_plans(full)
-    assert {next(iter(p.stages.values()))["type"] for p in plans} == {"repaint", "refine", "super_resolve", "cover"}
+    assert {list(p.stages.values())[-1]["type"] for p in plans} == {"repaint", "refine", "super_resolve", "cover", "lego"}
     load(repair_preset(plans), inputs={"clip": path})
 
 
