@@ -52,7 +52,7 @@ def repair(
     overrides = changes(set_)
     with quiet_stdout():
         from ..pipeline.audio_file import read_audio
-        from ..pipeline.conditioning import TRACKS
+        from ..pipeline.conditioning import TRACK_NAMES
         from ..presets.repair import repair as carry_out
         from ..presets.repair import repair_preset
         from ..scoring import score
@@ -64,7 +64,7 @@ def repair(
         if abs(found.duration_s - length) > 0.1:
             cause = f"the report is of a sound of {found.duration_s:.2f} s, and {file} has {length:.2f} s"
             raise RequestError(Problem(cause, f"measure it anew: segue score {file} --json", file=str(report)))
-        possible = repair_plans(found, tracks=TRACKS)
+        possible = repair_plans(found, tracks=TRACK_NAMES)
         wanted = possible[:plans]
         if llm and possible:
             from ..presets.repair_writer import PlanWriter
