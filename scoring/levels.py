@@ -100,31 +100,68 @@ def _ceilings(windows: Array, sizes: Array, best: float, factor: int) -> Array:
     return bound
 
 
-def _channel_true_peak(channel: Array, best: float, factor: int) -> float:
-    """Largest magnitude between the samples of one channel, or `best` where that is larger."""
+def _stretch_peak(part: Array, best: float, factor: int) -> float:
+    """Largest magnitude between the samples of `part` `[n·_BLOCK + taps]`, or `best` where that is larger; the
+    first and last half of the taps are neighbours only."""
     span = 2 * _HALF_TAPS
-    kernel = _interpolator(factor)
-    for start in range(0, channel.size, _STRETCH):
-        part = channel[max(0, start - _HALF_TAPS) : start + _STRETCH + _HALF_TAPS]
-        if float(_highest(part)) * _reach(factor)[0] <= best:
-            continue
-        before = _HALF_TAPS if start == 0 else 0
-        inside = min(_STRETCH, channel.size - start)
-        count = -(-inside // _BLOCK)
-        padded = np.pad(part, (before, max(0, count * _BLOCK + span - before - part.size)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, _BLOCK + span - 1)[::_BLOCK][:count]
-        blocks = _highest(padded[: count * _BLOCK].reshape(count, _BLOCK))
-        after = _highest(padded[count * _BLOCK :])
-        sizes = np.maximum(blocks, np.append(blocks[1:], after))  # the next block covers the right margin
-        bounds = _ceilings(windows, sizes, best, factor)
-        order = np.argsort(-bounds, kind="stable")
-        for first in range(0, count, 32):
-            chosen = order[first : first + 32]
-            chosen = chosen[bounds[chosen] > best]
-            if not chosen.size:
-                break
-            best = max(best, _peak_between(windows[chosen], kernel))
+    if float(_highest(part)) * _reach(factor)[0] <= best:
+        return best
+    count = (part.size - span) // _BLOCK
+    windows = np.lib.stride_tricks.sliding_window_view(part, _BLOCK + span - 1)[::_BLOCK][:count]
+    blocks = _highest(part[: count * _BLOCK].reshape(count, _BLOCK))
+    after = _highest(part[count * _BLOCK :])
+    sizes = np.maximum(blocks, np.append(blocks[1:], after))  # the next block covers the right margin
+    bounds = _ceilings(windows, sizes, best, factor)
+    order = np.argsort(-bounds, kind="stable")
+    for first in range(0, count, 32):
+        chosen = order[first : first + 32]
+        chosen = chosen[bounds[chosen] > best]
+        if not chosen.size:
+            break
+        best = max(best, _peak_between(windows[chosen], _interpolator(factor)))
     return best
+
+
+class PeakMeter:
+    """Sample peak and true peak of a sound that comes in pieces: `add` each `[C, n]` in order, then `true_peak()`.
+
+    Where the pieces are cut changes nothing. `sample_peak` is linear and may be raised beforehand to a peak known
+    already, which saves work.
+    """
+
+    def __init__(self, channels: int, rate_hz: int) -> None:
+        self.sample_peak = self._best = 0.0
+        self._factor = 4 if rate_hz < 96_000 else 2 if rate_hz < 192_000 else 1
+        self._rest: Array = np.zeros((channels, _HALF_TAPS), dtype=np.float32)  # silence before the sound
+
+    def add(self, samples: Array) -> None:
+        """Samples `[C, n]` that follow those given before."""
+        if samples.shape[1]:
+            self.sample_peak = max(self.sample_peak, float(_highest(samples.reshape(-1))))
+        self._best = max(self._best, self.sample_peak)
+        if self._factor == 1:
+            return
+        need, start = _STRETCH + 2 * _HALF_TAPS, 0
+        while self._rest.shape[1] + samples.shape[1] - start >= need:
+            taken = need - self._rest.shape[1]
+            self._look(np.concatenate((self._rest, samples[:, start : start + taken]), axis=1))
+            start += taken - 2 * _HALF_TAPS
+            if start >= 0:
+                self._rest = samples[:, start:start]
+            else:  # the margin reaches back before this piece
+                self._rest, start = np.concatenate((self._rest, samples[:, :taken]), axis=1)[:, _STRETCH:], taken
+        self._rest = np.concatenate((self._rest, samples[:, start:]), axis=1)
+
+    def _look(self, part: Array) -> None:
+        for channel in part:
+            self._best = _stretch_peak(channel, self._best, self._factor)
+
+    def true_peak(self) -> float:
+        """Largest magnitude so far, linear, with silence after the last sample."""
+        if self._factor > 1 and self._best > 0:
+            rest = self._rest.shape[1] - _HALF_TAPS
+            self._look(np.pad(self._rest, ((0, 0), (0, _HALF_TAPS + (-rest) % _BLOCK))))
+        return self._best
 
 
 def true_peak(samples: Any, rate_hz: int) -> float:
@@ -141,13 +178,10 @@ def true_peak(samples: Any, rate_hz: int) -> float:
     -6.0
     """
     x = as_samples(samples, rate_hz)
-    best = sample_peak(x, rate_hz)
-    factor = 4 if rate_hz < 96_000 else 2 if rate_hz < 192_000 else 1
-    if factor == 1 or best == 0.0:
-        return best
-    for channel in x:
-        best = max(best, _channel_true_peak(channel, best, factor))
-    return best
+    meter = PeakMeter(x.shape[0], rate_hz)
+    meter.sample_peak = sample_peak(x, rate_hz)
+    meter.add(x)
+    return meter.true_peak()
 
 
 def crest_db(samples: Any, rate_hz: int) -> float | None:
