@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from . import clipping, levels, silence, spectrum, stereo
+from . import clipping, levels, silence, spectrum, stereo, tonal
 from .loudness import Loudness, LoudnessSeries, loudness_of, series_of, sub_block_powers
-from .samples import Array, as_samples, power
+from .samples import Array, as_samples, decibel, power
 from .spectra import Spectra
 from .stereo import Moments
 
@@ -71,6 +71,19 @@ class Analysis:
     @cached_property
     def sample_peak(self) -> float:
         return levels.sample_peak(self.samples, self.rate_hz)
+
+    @cached_property
+    def true_peak(self) -> float:
+        return levels.true_peak(self.samples, self.rate_hz)
+
+    @property
+    def crest_db(self) -> float | None:
+        """None for digital silence."""
+        return decibel(self.sample_peak**2 / self.power) if self.power > 0 else None
+
+    @cached_property
+    def thd_percent(self) -> float | None:
+        return tonal.thd_percent(self.samples, self.rate_hz)
 
     @cached_property
     def gain(self) -> float:

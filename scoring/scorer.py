@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import levels, spectrum, stereo, tonal
+from . import spectrum, stereo
 from .analysis import SHORTEST_S, Analysis
 from .detectors import detect
 from .metrics import METRICS, metric
@@ -91,7 +91,7 @@ def measure(a: Analysis) -> dict[str, float | None]:
     """Every metric that needs no reference, by name; None where it does not exist."""
     x, rate, s, loud = a.samples, a.rate_hz, a.spectra, a.loudness
     pair = a.moments[0]
-    peak, true = levels.sample_peak(x, rate), levels.true_peak(x, rate)
+    peak, true = a.sample_peak, a.true_peak
     return {
         "integrated_lufs": loud.integrated if loud else None,
         "momentary_max_lufs": loud.momentary_max if loud else None,
@@ -99,7 +99,7 @@ def measure(a: Analysis) -> dict[str, float | None]:
         "loudness_range_lu": loud.range if loud else None,
         "sample_peak_dbfs": decibel(peak**2) if peak > 0 else None,
         "true_peak_dbtp": decibel(true**2) if true > 0 else None,
-        "crest_db": levels.crest_db(x, rate),
+        "crest_db": a.crest_db,
         "bass_db": spectrum.band_db(x, rate, *BASS_HZ, spectra=s),
         "mid_db": spectrum.band_db(x, rate, *MID_HZ, spectra=s),
         "treble_db": spectrum.band_db(x, rate, *TREBLE_HZ, spectra=s),
@@ -115,7 +115,7 @@ def measure(a: Analysis) -> dict[str, float | None]:
         "dc_offset": a.dc_offset,
         "silence_fraction": a.silence_fraction,
         "clipped_fraction": a.flat_tops.share,
-        "thd_percent": tonal.thd_percent(x, rate),
+        "thd_percent": a.thd_percent,
     }
 
 

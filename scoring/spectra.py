@@ -9,7 +9,7 @@ anything. Knows no thresholds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -84,11 +84,12 @@ class Spectra:
     active: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, samples: Any, rate_hz: int) -> Spectra:
-        """Spectra of `[C, T]`, Hann 2048, hop 512."""
+    def of(cls, samples: Any, rate_hz: int, loudest: float | None = None) -> Spectra:
+        """Spectra of `[C, T]`, Hann 2048, hop 512. `loudest` is the mean square of the loudest frame where that
+        lies elsewhere (`[C, T]` is a part of something longer)."""
         x = as_samples(samples, rate_hz)
         energies = frame_energies(x)
-        top = float(energies.max())
+        top = float(energies.max()) if loudest is None else loudest
         active = energies > top * 10 ** (ACTIVE_DB / 10) if top > 0 else np.zeros(energies.size, dtype=bool)
         chosen = np.flatnonzero(active)
         bins = N_FFT // 2 + 1
@@ -119,6 +120,33 @@ class Spectra:
             flatness=flat / heard if heard else None,
             energies=energies,
             active=active,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Spectra]) -> Spectra:
+        """Of a sound from those of its parts in turn, each made with the `loudest` of all. Sums, means and whatever
+        is there per frame are as if made at once; `floor` is the median of the parts' floors (those of at least a
+        quarter of the longest), where at once it is that of shorter stretches. Raises ValueError for none."""
+        if not parts:
+            raise ValueError("no spectra to join; give those of at least one part")
+        counts = np.array([np.count_nonzero(p.active) for p in parts])
+        share = counts / max(int(counts.sum()), 1)
+        heard = [p for p, n in zip(parts, counts, strict=True) if n >= max(counts.max() // 4, 1)] or parts[:1]
+        mean_power = np.sum([p.power * s for p, s in zip(parts, share, strict=True)], axis=0)
+        flat = [(p.flatness, s) for p, s in zip(parts, share, strict=True) if p.flatness is not None]
+        weight = sum(s for _, s in flat)
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            own = [getattr(p, field.name) for p in parts]
+            if isinstance(own[0], np.ndarray) and own[0].shape == parts[0].energies.shape:
+                values[field.name] = np.concatenate(own)
+        return replace(
+            parts[0],
+            magnitude=np.sum([p.magnitude for p in parts], axis=0),
+            power=mean_power,
+            floor=np.minimum(np.median([p.floor for p in heard], axis=0), mean_power),
+            flatness=sum(v * s for v, s in flat) / weight if weight else None,
+            **values,
         )
 
     def without_floor(self, least: float) -> Array:
