@@ -53,8 +53,17 @@ def score(samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Ma
     """
     check_profile(profile, weights)
     a = Analysis(samples, rate_hz)
-    defects = detect(a)
-    values = {} if a.non_finite else measure(a)
+    return conclude(a, detect(a), {} if a.non_finite else measure(a), profile, weights)
+
+
+def conclude(
+    a: Analysis,
+    defects: tuple[Defect, ...],
+    values: Mapping[str, float | None],
+    profile: Profile,
+    weights: Mapping[str, float] | None,
+) -> QualityReport:
+    """The report from what was found; gates and the overall figure."""
     if a.duration_s < SHORTEST_S:
         defects = (*defects, Defect(type="too_short", severity=1.0, start_s=0.0, end_s=a.duration_s))
     elif not a.non_finite and a.silent:
@@ -89,6 +98,17 @@ def check_profile(profile: str, weights: Mapping[str, float] | None) -> None:
 
 def measure(a: Analysis) -> dict[str, float | None]:
     """Every metric that needs no reference, by name; None where it does not exist."""
+    return {**figures(a), **sampled_figures(a)}
+
+
+def sampled_figures(a: Analysis) -> dict[str, float | None]:
+    """Metrics that look at the samples themselves; of a long file they are taken section by section."""
+    return {"thd_percent": a.thd_percent}
+
+
+def figures(a: Analysis) -> dict[str, float | None]:
+    """Metrics that follow from what the analysis holds (its samples are not looked at), so that a file's can be had
+    from the sums over its parts."""
     x, rate, s, loud = a.samples, a.rate_hz, a.spectra, a.loudness
     pair = a.moments[0]
     peak, true = a.sample_peak, a.true_peak
@@ -115,7 +135,6 @@ def measure(a: Analysis) -> dict[str, float | None]:
         "dc_offset": a.dc_offset,
         "silence_fraction": a.silence_fraction,
         "clipped_fraction": a.flat_tops.share,
-        "thd_percent": a.thd_percent,
     }
 
 
