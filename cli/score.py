@@ -15,6 +15,8 @@ from .options import Json
 if TYPE_CHECKING:
     from ..scoring.report import QualityReport
 
+LONG_S = 600.0  # longer files are not held in memory
+
 
 def score(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files.")],
@@ -22,27 +24,39 @@ def score(
 ) -> None:
     """Score audio files: an overall mark from 0 to 10, metrics with units, defects with their times.
 
-    Files that can't be read are named on stderr, the others are scored all the same; the exit code is then 2.
+    Files of more than ten minutes are read in sections, in memory that does not grow with their length. Files that can't
+    be read are named on stderr, the others are scored all the same; the exit code is then 2.
     """
     reports: dict[Path, QualityReport] = {}
     problems: list[Problem] = []
     with quiet_stdout():
-        from ..pipeline.audio_file import read_audio
-        from ..scoring import score as measure
-
         for file in files:
             try:
-                audio = read_audio(file)
+                reports[file] = _report(file)
             except RequestError as error:
                 problems.extend(error.problems)
-                continue
-            reports[file] = measure(audio.samples, audio.rate_hz)
     if as_json:
         output.emit_json([{"file": str(f), "report": r.model_dump(mode="json")} for f, r in reports.items()])
     else:
         _print(reports)
     if problems:
         raise RequestError(problems)
+
+
+def _report(file: Path) -> QualityReport:
+    """The report of one file. Raises RequestError where it can't be read."""
+    from ..pipeline.audio_file import probe_audio, read_audio
+    from ..scoring import score as measure
+    from ..scoring.streaming import score_file
+
+    facts = probe_audio(file)
+    if facts.duration_s is None or facts.duration_s <= LONG_S:
+        audio = read_audio(file)
+        return measure(audio.samples, audio.rate_hz)
+    try:
+        return score_file(file)
+    except ValueError as error:
+        raise RequestError(Problem(cause=str(error), fix="give a whole sound file.")) from error
 
 
 def _print(reports: dict[Path, QualityReport]) -> None:

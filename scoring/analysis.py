@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from . import clipping, levels, silence, spectrum, stereo
-from .loudness import Loudness, loudness
-from .samples import Array, as_samples, power
+from . import clipping, levels, silence, spectrum, stereo, tonal
+from .loudness import Loudness, LoudnessSeries, loudness_of, series_of, sub_block_powers
+from .samples import Array, as_samples, decibel, power
 from .spectra import Spectra
 from .stereo import Moments
 
 TARGET_LUFS = -18.0  # level-dependent thresholds are applied as if the sound had this loudness
 SILENT_LUFS = -70.0
 SHORTEST_S = 0.01
+LOWEST_LOUDNESS_HZ = 3_500
 
 
 class Analysis:
@@ -52,9 +53,37 @@ class Analysis:
         return self.power <= 10 ** (SILENT_LUFS / 10)
 
     @cached_property
+    def weighted_powers(self) -> Array | None:
+        """K-weighted power in every 10 ms `[N]`, what all loudness follows from; None at rates too low for the
+        weighting to exist."""
+        return sub_block_powers(self.samples, self.rate_hz) if self.rate_hz >= LOWEST_LOUDNESS_HZ else None
+
+    @cached_property
     def loudness(self) -> Loudness | None:
         """None at rates too low for the weighting to exist."""
-        return loudness(self.samples, self.rate_hz) if self.rate_hz >= 3_500 else None
+        return loudness_of(self.weighted_powers) if self.weighted_powers is not None else None
+
+    @cached_property
+    def loudness_series(self) -> LoudnessSeries | None:
+        """Momentary and short-term loudness every 0.1 s; None where there is no loudness."""
+        return series_of(self.weighted_powers) if self.weighted_powers is not None else None
+
+    @cached_property
+    def sample_peak(self) -> float:
+        return levels.sample_peak(self.samples, self.rate_hz)
+
+    @cached_property
+    def true_peak(self) -> float:
+        return levels.true_peak(self.samples, self.rate_hz)
+
+    @property
+    def crest_db(self) -> float | None:
+        """None for digital silence."""
+        return decibel(self.sample_peak**2 / self.power) if self.power > 0 else None
+
+    @cached_property
+    def thd_percent(self) -> float | None:
+        return tonal.thd_percent(self.samples, self.rate_hz)
 
     @cached_property
     def gain(self) -> float:

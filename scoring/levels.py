@@ -13,15 +13,18 @@ from scipy.signal import firwin
 
 from .samples import Array, as_samples, decibel, power, spans
 
+HIGHEST = 1e15  # linear; what is beyond is no sound but a number gone wrong
 _HALF_TAPS = 12  # input samples each side that an interpolated sample looks at
-_BLOCK = 256
+_BLOCK = 256  # samples judged together
+_STRETCH = 1 << 18  # samples looked at before the next; a whole number of blocks
 
 
 def non_finite_spans(samples: Array) -> list[tuple[int, int]]:
-    """Half-open sample ranges where any channel is NaN or infinite."""
-    if np.isfinite(np.sum(samples, dtype=np.float64)):
+    """Half-open sample ranges where any channel is NaN, infinite, or beyond ±10¹⁵ (300 dB over full scale),
+    where single precision can no longer hold a power."""
+    if max(-float(np.min(samples)), float(np.max(samples))) <= HIGHEST:  # false for NaN, too
         return []
-    return spans(np.asarray(~np.isfinite(samples).all(axis=0)))
+    return spans(np.asarray(~(np.abs(samples) <= HIGHEST).all(axis=0)))
 
 
 def sample_peak(samples: Any, rate_hz: int) -> float:
@@ -42,24 +45,131 @@ def _interpolator(factor: int) -> Array:
     return np.stack([c[::-1] for c in columns], axis=1).astype(np.float32)
 
 
+@lru_cache(maxsize=4)
+def _reach(factor: int) -> tuple[float, float, float]:
+    """How far a value between two samples can lie above what is around it: (a, b, c) with |y| ≤ a·max|x| and
+    |y| ≤ c·max|x| + b·max|x₋ − 2x + x₊|, the maxima over the samples the interpolator sees.
+
+    The first is ‖h‖₁. For the second, h is the straight line between the two samples plus a rest; the rest is
+    the second difference of some q (its sum and first moment, all but nothing, are c − 1), and b is ‖q‖₁.
+    """
+    a = b = c = 0.0
+    middle = _HALF_TAPS - 1
+    for phase, taps in enumerate(_interpolator(factor).T.astype(np.float64), start=1):
+        rest = taps.copy()
+        rest[middle : middle + 2] -= (1 - phase / factor, phase / factor)
+        total, moment = rest.sum(), rest @ (np.arange(rest.size) - middle)
+        rest[middle : middle + 2] -= (total - moment, moment)
+        q = np.cumsum(np.cumsum(rest))
+        a, b = max(a, float(np.abs(taps).sum())), max(b, float(np.abs(q).sum()))
+        c = max(c, 1 + abs(total - moment) + abs(moment))
+    return a, b, c
+
+
 def _peak_between(windows: Array, kernel: Array) -> float:
     """Largest |value| between the samples of `[N, _BLOCK + taps − 1]`; tap by tap, without BLAS, so that
     neither speed nor the last digit depends on threads."""
     best = 0.0
+    product = np.empty((len(windows), _BLOCK), dtype=np.float32)
     for phase in kernel.T:
-        total = np.zeros((len(windows), _BLOCK), dtype=np.float32)
+        total = np.zeros_like(product)
         for j, tap in enumerate(phase):
-            total += tap * windows[:, j : j + _BLOCK]
+            np.multiply(windows[:, j : j + _BLOCK], tap, out=product)
+            total += product
         best = max(best, float(total.max()), -float(total.min()))
     return best
+
+
+def _highest(x: Array) -> Array:
+    """Largest |x| of each row."""
+    return np.maximum(x.max(axis=-1), -x.min(axis=-1))
+
+
+def _ceilings(windows: Array, sizes: Array, best: float, factor: int) -> Array:
+    """What no interpolated value in each of `windows` `[N, _BLOCK + taps − 1]` can exceed; `sizes` `[N]` are
+    their largest |x|. The second, closer bound is looked for only where the first is above `best`."""
+    plain, curved, line = _reach(factor)
+    bound = sizes * plain
+    for first in range(0, len(windows), 256):
+        rows = first + np.flatnonzero(bound[first : first + 256] > best)
+        if rows.size:
+            bend = np.diff(windows[rows], n=2, axis=1)
+            # 1e-6 of the size: three values rounded to float32 may hide that much
+            closer = (line + 1e-6) * sizes[rows] + curved * _highest(bend)
+            bound[rows] = np.minimum(bound[rows], closer)
+    return bound
+
+
+def _stretch_peak(part: Array, best: float, factor: int) -> float:
+    """Largest magnitude between the samples of `part` `[n·_BLOCK + taps]`, or `best` where that is larger; the
+    first and last half of the taps are neighbours only."""
+    span = 2 * _HALF_TAPS
+    if float(_highest(part)) * _reach(factor)[0] <= best:
+        return best
+    count = (part.size - span) // _BLOCK
+    windows = np.lib.stride_tricks.sliding_window_view(part, _BLOCK + span - 1)[::_BLOCK][:count]
+    blocks = _highest(part[: count * _BLOCK].reshape(count, _BLOCK))
+    after = _highest(part[count * _BLOCK :])
+    sizes = np.maximum(blocks, np.append(blocks[1:], after))  # the next block covers the right margin
+    bounds = _ceilings(windows, sizes, best, factor)
+    order = np.argsort(-bounds, kind="stable")
+    for first in range(0, count, 32):
+        chosen = order[first : first + 32]
+        chosen = chosen[bounds[chosen] > best]
+        if not chosen.size:
+            break
+        best = max(best, _peak_between(windows[chosen], _interpolator(factor)))
+    return best
+
+
+class PeakMeter:
+    """Sample peak and true peak of a sound that comes in pieces: `add` each `[C, n]` in order, then `true_peak()`.
+
+    Where the pieces are cut changes nothing. `sample_peak` is linear and may be raised beforehand to a peak known
+    already, which saves work.
+    """
+
+    def __init__(self, channels: int, rate_hz: int) -> None:
+        self.sample_peak = self._best = 0.0
+        self._factor = 4 if rate_hz < 96_000 else 2 if rate_hz < 192_000 else 1
+        self._rest: Array = np.zeros((channels, _HALF_TAPS), dtype=np.float32)  # silence before the sound
+
+    def add(self, samples: Array) -> None:
+        """Samples `[C, n]` that follow those given before."""
+        if samples.shape[1]:
+            self.sample_peak = max(self.sample_peak, float(_highest(samples.reshape(-1))))
+        self._best = max(self._best, self.sample_peak)
+        if self._factor == 1:
+            return
+        need, start = _STRETCH + 2 * _HALF_TAPS, 0
+        while self._rest.shape[1] + samples.shape[1] - start >= need:
+            taken = need - self._rest.shape[1]
+            self._look(np.concatenate((self._rest, samples[:, start : start + taken]), axis=1))
+            start += taken - 2 * _HALF_TAPS
+            if start >= 0:
+                self._rest = samples[:, start:start]
+            else:  # the margin reaches back before this piece
+                self._rest, start = np.concatenate((self._rest, samples[:, :taken]), axis=1)[:, _STRETCH:], taken
+        self._rest = np.concatenate((self._rest, samples[:, start:]), axis=1)
+
+    def _look(self, part: Array) -> None:
+        for channel in part:
+            self._best = _stretch_peak(channel, self._best, self._factor)
+
+    def true_peak(self) -> float:
+        """Largest magnitude so far, linear, with silence after the last sample."""
+        if self._factor > 1 and self._best > 0:
+            rest = self._rest.shape[1] - _HALF_TAPS
+            self._look(np.pad(self._rest, ((0, 0), (0, _HALF_TAPS + (-rest) % _BLOCK))))
+        return self._best
 
 
 def true_peak(samples: Any, rate_hz: int) -> float:
     """Largest magnitude of the reconstructed waveform, linear (BS.1770-4, Annex 2: oversampled 4× below 96
     kHz, 2× below 192 kHz). 20·log10 of it is dBTP. At least the sample peak.
 
-    Only where it can matter is anything interpolated: a block whose samples stay below best / ‖h‖₁ can't hold
-    the peak, so leaving it out changes nothing.
+    Only where it can matter is anything interpolated: in a block whose samples are small, or nearly in a
+    straight line, no value between them can be the peak (`_reach`), so leaving it out changes nothing.
 
     >>> t = np.arange(4800)
     >>> quarter = 0.5 * np.sin(np.pi / 2 * t + np.pi / 4)  # no sample meets a crest (EBU Tech 3341, case 16)
@@ -68,29 +178,10 @@ def true_peak(samples: Any, rate_hz: int) -> float:
     -6.0
     """
     x = as_samples(samples, rate_hz)
-    best = sample_peak(x, rate_hz)
-    factor = 4 if rate_hz < 96_000 else 2 if rate_hz < 192_000 else 1
-    if factor == 1 or best == 0.0:
-        return best
-    kernel = _interpolator(factor)
-    reach = float(np.abs(kernel).sum(axis=0).max())
-    span = 2 * _HALF_TAPS
-    for channel in x:
-        padded = np.pad(channel, (_HALF_TAPS, _HALF_TAPS + (-channel.size) % _BLOCK))
-        count = padded[span:].size // _BLOCK
-        size = np.abs(padded)
-        inner = size[: count * _BLOCK].reshape(count, _BLOCK).max(axis=1)
-        tail = np.concatenate((inner[1:], [size[count * _BLOCK :].max()]))  # the block after covers the right margin
-        ceiling = np.maximum(inner, tail) * reach
-        order = np.argsort(-ceiling, kind="stable")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, _BLOCK + span - 1)[::_BLOCK][:count]
-        for first in range(0, count, 64):
-            chosen = order[first : first + 64]
-            chosen = chosen[ceiling[chosen] > best]
-            if not chosen.size:
-                break
-            best = max(best, _peak_between(windows[chosen], kernel))
-    return best
+    meter = PeakMeter(x.shape[0], rate_hz)
+    meter.sample_peak = sample_peak(x, rate_hz)
+    meter.add(x)
+    return meter.true_peak()
 
 
 def crest_db(samples: Any, rate_hz: int) -> float | None:

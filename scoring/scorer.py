@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import levels, spectrum, stereo, tonal
+from . import spectrum, stereo
 from .analysis import SHORTEST_S, Analysis
 from .detectors import detect
 from .metrics import METRICS, metric
@@ -53,8 +53,17 @@ def score(samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Ma
     """
     check_profile(profile, weights)
     a = Analysis(samples, rate_hz)
-    defects = detect(a)
-    values = {} if a.non_finite else measure(a)
+    return conclude(a, detect(a), {} if a.non_finite else measure(a), profile, weights)
+
+
+def conclude(
+    a: Analysis,
+    defects: tuple[Defect, ...],
+    values: Mapping[str, float | None],
+    profile: Profile,
+    weights: Mapping[str, float] | None,
+) -> QualityReport:
+    """The report from what was found; gates and the overall figure."""
     if a.duration_s < SHORTEST_S:
         defects = (*defects, Defect(type="too_short", severity=1.0, start_s=0.0, end_s=a.duration_s))
     elif not a.non_finite and a.silent:
@@ -89,9 +98,20 @@ def check_profile(profile: str, weights: Mapping[str, float] | None) -> None:
 
 def measure(a: Analysis) -> dict[str, float | None]:
     """Every metric that needs no reference, by name; None where it does not exist."""
+    return {**figures(a), **sampled_figures(a)}
+
+
+def sampled_figures(a: Analysis) -> dict[str, float | None]:
+    """Metrics that look at the samples themselves; of a long file they are taken section by section."""
+    return {"thd_percent": a.thd_percent}
+
+
+def figures(a: Analysis) -> dict[str, float | None]:
+    """Metrics that follow from what the analysis holds (its samples are not looked at), so that a file's can be had
+    from the sums over its parts."""
     x, rate, s, loud = a.samples, a.rate_hz, a.spectra, a.loudness
     pair = a.moments[0]
-    peak, true = levels.sample_peak(x, rate), levels.true_peak(x, rate)
+    peak, true = a.sample_peak, a.true_peak
     return {
         "integrated_lufs": loud.integrated if loud else None,
         "momentary_max_lufs": loud.momentary_max if loud else None,
@@ -99,7 +119,7 @@ def measure(a: Analysis) -> dict[str, float | None]:
         "loudness_range_lu": loud.range if loud else None,
         "sample_peak_dbfs": decibel(peak**2) if peak > 0 else None,
         "true_peak_dbtp": decibel(true**2) if true > 0 else None,
-        "crest_db": levels.crest_db(x, rate),
+        "crest_db": a.crest_db,
         "bass_db": spectrum.band_db(x, rate, *BASS_HZ, spectra=s),
         "mid_db": spectrum.band_db(x, rate, *MID_HZ, spectra=s),
         "treble_db": spectrum.band_db(x, rate, *TREBLE_HZ, spectra=s),
@@ -115,7 +135,6 @@ def measure(a: Analysis) -> dict[str, float | None]:
         "dc_offset": a.dc_offset,
         "silence_fraction": a.silence_fraction,
         "clipped_fraction": a.flat_tops.share,
-        "thd_percent": tonal.thd_percent(x, rate),
     }
 
 

@@ -8,8 +8,8 @@ anything. Knows no thresholds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ from .samples import Array, as_samples
 N_FFT = 2048
 HOP = 512
 ACTIVE_DB = -60.0
-_BLOCK = 256  # frames at a time
+_BLOCK = 256  # frames whose quiet tenth is taken together
+_STEP = 64  # frames transformed at a time: they stay in the processor's own memory
 _FLOOR_QUANTILE = 0.10
 _FLOOR_BIAS = 6.0  # mean over 10 % quantile of noise power: 9.5 for one channel, 3.8 for two independent ones
 
@@ -35,11 +36,12 @@ def frame_energies(x: Array, n_fft: int = N_FFT, hop: int = HOP) -> Array:
     per_hop = n_fft // hop
     count = 1 + max(0, x.shape[1] - n_fft) // hop
     sums = np.zeros(count - 1 + per_hop, dtype=np.float64)
-    step = hop * 4096
-    for start in range(0, min(x.shape[1], sums.size * hop), step):
-        part = np.square(x[:, start : min(start + step, sums.size * hop)]).sum(axis=0, dtype=np.float64)
-        part = np.pad(part, (0, (-part.size) % hop)).reshape(-1, hop).sum(axis=1)
-        sums[start // hop : start // hop + part.size] = part
+    whole = min(x.shape[1] // hop, sums.size)
+    for first in range(0, whole, 64):
+        part = x[:, first * hop : min(first + 64, whole) * hop].astype(np.float64).reshape(x.shape[0], -1, hop)
+        sums[first : first + 64] = np.einsum("cnk,cnk->n", part, part)
+    if whole < sums.size:
+        sums[whole] = np.square(x[:, whole * hop : (whole + 1) * hop].astype(np.float64)).sum()
     windows = np.lib.stride_tricks.sliding_window_view(sums, per_hop).sum(axis=1)
     return windows / (n_fft * x.shape[0])
 
@@ -55,7 +57,11 @@ def stft_blocks(
         x = np.pad(x, ((0, 0), (0, last - x.shape[1])))
     views = np.lib.stride_tricks.sliding_window_view(x, n_fft, axis=1)
     for first in range(0, frames.size, block):
-        yield rfft(views[:, frames[first : first + block] * hop] * window, axis=-1)
+        chosen = frames[first : first + block]
+        low, high = int(chosen[0]), int(chosen[-1])
+        together = high - low + 1 == chosen.size  # neighbours need no copy before the window
+        part = views[:, low * hop : high * hop + 1 : hop] if together else views[:, chosen * hop]
+        yield rfft(part * window, axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,25 +84,31 @@ class Spectra:
     active: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, samples: Any, rate_hz: int) -> Spectra:
-        """Spectra of `[C, T]`, Hann 2048, hop 512."""
+    def of(cls, samples: Any, rate_hz: int, loudest: float | None = None) -> Spectra:
+        """Spectra of `[C, T]`, Hann 2048, hop 512. `loudest` is the mean square of the loudest frame where that
+        lies elsewhere (`[C, T]` is a part of something longer)."""
         x = as_samples(samples, rate_hz)
         energies = frame_energies(x)
-        top = float(energies.max())
+        top = float(energies.max()) if loudest is None else loudest
         active = energies > top * 10 ** (ACTIVE_DB / 10) if top > 0 else np.zeros(energies.size, dtype=bool)
         chosen = np.flatnonzero(active)
         bins = N_FFT // 2 + 1
         magnitude, mean_power = np.zeros(bins), np.zeros(bins)
         floors: list[Array] = []
         flat, heard = 0.0, 0
-        for block in stft_blocks(x, chosen):
-            p = (np.square(block.real) + np.square(block.imag)).mean(axis=0)
-            magnitude += np.sqrt(p).sum(axis=0, dtype=np.float64)
-            mean_power += p.sum(axis=0, dtype=np.float64)
+        group: list[Array] = []
+        for block in stft_blocks(x, chosen, block=_STEP):
+            p = _joint_power(block)
+            magnitude += np.sqrt(p).sum(axis=0)
+            mean_power += p.sum(axis=0)
             each = _flatness(p)
-            flat, heard = flat + float(each.sum()), heard + each.size
-            if len(p) >= _BLOCK // 4 or not floors:
-                floors.append(_quantile(p))
+            flat, heard = flat + float(each.sum(dtype=np.float64)), heard + each.size
+            group.append(p)
+            if len(group) == _BLOCK // _STEP:
+                floors.append(_quantile(group))
+                group = []
+        if group and (sum(map(len, group)) >= _BLOCK // 4 or not floors):
+            floors.append(_quantile(group))
         n = max(int(chosen.size), 1)
         floor = np.median(floors, axis=0) if floors else np.zeros(bins)
         return cls(
@@ -110,6 +122,33 @@ class Spectra:
             active=active,
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Spectra]) -> Spectra:
+        """Of a sound from those of its parts in turn, each made with the `loudest` of all. Sums, means and whatever
+        is there per frame are as if made at once; `floor` is the median of the parts' floors (those of at least a
+        quarter of the longest), where at once it is that of shorter stretches. Raises ValueError for none."""
+        if not parts:
+            raise ValueError("no spectra to join; give those of at least one part")
+        counts = np.array([np.count_nonzero(p.active) for p in parts])
+        share = counts / max(int(counts.sum()), 1)
+        heard = [p for p, n in zip(parts, counts, strict=True) if n >= max(counts.max() // 4, 1)] or parts[:1]
+        mean_power = np.sum([p.power * s for p, s in zip(parts, share, strict=True)], axis=0)
+        flat = [(p.flatness, s) for p, s in zip(parts, share, strict=True) if p.flatness is not None]
+        weight = sum(s for _, s in flat)
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            own = [getattr(p, field.name) for p in parts]
+            if isinstance(own[0], np.ndarray) and own[0].shape == parts[0].energies.shape:
+                values[field.name] = np.concatenate(own)
+        return replace(
+            parts[0],
+            magnitude=np.sum([p.magnitude for p in parts], axis=0),
+            power=mean_power,
+            floor=np.minimum(np.median([p.floor for p in heard], axis=0), mean_power),
+            flatness=sum(v * s for v, s in flat) / weight if weight else None,
+            **values,
+        )
+
     def without_floor(self, least: float) -> Array:
         """Mean power `[F]` with three times the steady floor taken off, but at least `least` of it left in
         every bin: what hiss can't fill. (Three: the estimate may be low, and music loses next to nothing by
@@ -121,14 +160,33 @@ class Spectra:
         return not bool(self.power.any())
 
 
+def _joint_power(block: npt.NDArray[np.complex64]) -> Array:
+    """Power `[n, F]` of spectra `[C, n, F]`, averaged over channels."""
+    total = np.square(block[0].real)
+    total += np.square(block[0].imag)
+    for channel in block[1:]:
+        total += np.square(channel.real)
+        total += np.square(channel.imag)
+    if len(block) > 1:
+        total *= np.float32(1 / len(block))
+    return total
+
+
 def _flatness(p: Array) -> Array:
     """Geometric over arithmetic mean of each row that has any power; bins below −100 dB of the row's mean
     raised to that."""
     mean = p.mean(axis=1, keepdims=True)
     heard = mean[:, 0] > 0
-    return np.exp(np.log(np.maximum(p[heard] / mean[heard], 1e-10)).mean(axis=1))
+    if not heard.all():
+        p, mean = p[heard], mean[heard]
+    ratio = p / mean
+    np.maximum(ratio, 1e-10, out=ratio)
+    return np.asarray(np.exp(np.log(ratio, out=ratio).mean(axis=1)))
 
 
-def _quantile(p: Array) -> Array:
-    k = int(_FLOOR_QUANTILE * (len(p) - 1))
-    return np.partition(p, k, axis=0)[k].astype(np.float64)
+def _quantile(group: Sequence[Array]) -> Array:
+    """Lower quantile over time of each bin `[F]` of a few `[n, F]`."""
+    over_time = np.concatenate(group).T.copy()  # partitioned along memory
+    k = int(_FLOOR_QUANTILE * (over_time.shape[1] - 1))
+    over_time.partition(k, axis=1)
+    return over_time[:, k].astype(np.float64)

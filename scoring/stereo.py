@@ -6,6 +6,7 @@ spectra.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,12 +45,31 @@ class Moments:
         return float(np.clip(self.both / np.sqrt(self.left * self.right), -1.0, 1.0))
 
 
-def _from_sums(sums: Array) -> Moments:
+def from_sums(sums: Array) -> Moments:
     """From (count, ΣL, ΣR, ΣL², ΣR², ΣLR). A constant's variance is rounding, not signal, and is 0 here."""
     n, left, right, ll, rr, lr = (float(v) for v in sums)
     variances = (ll / n - (left / n) ** 2, rr / n - (right / n) ** 2)
     kept = [v if v > 1e-12 * e / n else 0.0 for v, e in zip(variances, (ll, rr), strict=True)]
     return Moments(kept[0], kept[1], lr / n - left * right / n**2 if all(kept) else 0.0)
+
+
+def window_length(rate_hz: int, window_s: float = 0.5) -> int:
+    """Samples in a window of `moments`."""
+    return max(int(window_s * rate_hz), 1)
+
+
+def window_sums(x: Array, step: int) -> Iterator[Array]:
+    """(count, ΣL, ΣR, ΣL², ΣR², ΣLR) of every `step` samples of `[C, T]`, C ≥ 2, and of the rest; what `from_sums`
+    takes, also when several are added."""
+    for start in range(0, x.shape[1], step):
+        left, right = x[:2, start : start + step].astype(np.float64)
+        squares = [np.einsum("i,i->", a, b) for a, b in ((left, left), (right, right), (left, right))]
+        yield np.array([left.size, left.sum(), right.sum(), *squares])
+
+
+def long_enough(sums: Array, step: int) -> bool:
+    """Whether a window counts: at least a quarter of the others' length."""
+    return bool(sums[0] >= max(step // 4, 2))
 
 
 def moments(samples: Any, rate_hz: int, window_s: float = 0.5) -> tuple[Moments | None, list[Moments]]:
@@ -60,16 +80,13 @@ def moments(samples: Any, rate_hz: int, window_s: float = 0.5) -> tuple[Moments 
     x = as_samples(samples, rate_hz)
     if x.shape[0] < 2:
         return None, []
-    step = max(int(window_s * rate_hz), 1)
+    step = window_length(rate_hz, window_s)
     sums, windows = np.zeros(6), []
-    for start in range(0, x.shape[1], step):
-        left, right = x[:2, start : start + step].astype(np.float64)
-        squares = [np.einsum("i,i->", a, b) for a, b in ((left, left), (right, right), (left, right))]
-        part = np.array([left.size, left.sum(), right.sum(), *squares])
+    for part in window_sums(x, step):
         sums += part
-        if left.size >= max(step // 4, 2):
-            windows.append(_from_sums(part))
-    return _from_sums(sums), windows
+        if long_enough(part, step):
+            windows.append(from_sums(part))
+    return from_sums(sums), windows
 
 
 def correlation(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
