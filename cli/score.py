@@ -13,18 +13,24 @@ from .frame import quiet_stdout
 from .options import Json
 
 if TYPE_CHECKING:
+    from ..pipeline.take import Audio
     from ..scoring.report import QualityReport
 
 
 def score(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files.")],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="DIR", help="Folder for a picture of each file (PNG).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score audio files: an overall mark from 0 to 10, metrics with units, defects with their times.
 
     Files that can't be read are named on stderr, the others are scored all the same; the exit code is then 2.
+    With --plot each file gets a picture NAME.png: waveform with its defects, spectrogram, loudness over time, stereo field.
     """
     reports: dict[Path, QualityReport] = {}
+    pictures: dict[Path, Path] = {}
     problems: list[Problem] = []
     with quiet_stdout():
         from ..pipeline.audio_file import read_audio
@@ -37,12 +43,34 @@ def score(
                 problems.extend(error.problems)
                 continue
             reports[file] = measure(audio.samples, audio.rate_hz)
+            if plot is not None and file not in pictures:
+                pictures[file] = _picture(file, audio, reports[file], plot, set(pictures.values()))
     if as_json:
-        output.emit_json([{"file": str(f), "report": r.model_dump(mode="json")} for f, r in reports.items()])
+        documents = [{"file": str(f), "report": r.model_dump(mode="json")} for f, r in reports.items()]
+        output.emit_json([d | ({"plot": str(pictures[Path(d["file"])])} if pictures else {}) for d in documents])
     else:
         _print(reports)
+        for picture in pictures.values():
+            output.say(str(picture))
     if problems:
         raise RequestError(problems)
+
+
+def _picture(file: Path, audio: Audio, report: QualityReport, folder: Path, taken: set[Path]) -> Path:
+    """Draw one file into `folder`, under its whole name (a.wav.png), numbered where two files have one name."""
+    from ..pipeline.atomic import write_atomic, write_error
+    from ..scoring.plot import figure_png
+
+    path, number = folder / f"{file.name}.png", 1
+    while path in taken:
+        number += 1
+        path = folder / f"{file.name}-{number}.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(f"the folder {folder}", path, error) from error
+    write_atomic(path, figure_png(audio.samples, audio.rate_hz, report, title=file.name), f"the picture {path}")
+    return path
 
 
 def _print(reports: dict[Path, QualityReport]) -> None:
