@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import cache, corpus, models, presets, run, runs, score, stages
+from . import cache, corpus, models, presets, report, run, runs, score, stages
 from .frame import Boundary, calm_libraries
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ app.command("schema")(presets.schema)
 app.command("stages")(stages.stages)
 app.add_typer(models.app, name="models")
 app.command("score")(score.score)
+app.command("report")(report.report)
 app.add_typer(runs.app, name="runs")
 app.add_typer(cache.app, name="cache")
 app.add_typer(corpus.app, name="corpus")

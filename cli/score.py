@@ -32,6 +32,8 @@ def score(
     reports: dict[Path, QualityReport] = {}
     pictures: dict[Path, Path] = {}
     problems: list[Problem] = []
+    if plot is not None and plot.exists() and not plot.is_dir():
+        raise RequestError(Problem(f"--plot {plot} is a file", "name a folder; it is made when it isn't there"))
     with quiet_stdout():
         from ..pipeline.audio_file import read_audio
         from ..scoring import score as measure
@@ -58,17 +60,13 @@ def score(
 
 def _picture(file: Path, audio: Audio, report: QualityReport, folder: Path, taken: set[Path]) -> Path:
     """Draw one file into `folder`, under its whole name (a.wav.png), numbered where two files have one name."""
-    from ..pipeline.atomic import write_atomic, write_error
+    from ..pipeline.atomic import write_atomic
     from ..scoring.plot import figure_png
 
     path, number = folder / f"{file.name}.png", 1
     while path in taken:
         number += 1
         path = folder / f"{file.name}-{number}.png"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(f"the folder {folder}", path, error) from error
     write_atomic(path, figure_png(audio.samples, audio.rate_hz, report, title=file.name), f"the picture {path}")
     return path
 
