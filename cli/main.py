@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import cache, corpus, models, presets, repair, run, runs, score, stages
+from . import cache, corpus, models, presets, repair, report, run, runs, score, stages
 from .frame import Boundary, calm_libraries
 
 app = typer.Typer(
@@ -51,6 +51,7 @@ app.command("stages")(stages.stages)
 app.add_typer(models.app, name="models")
 app.command("score")(score.score)
 app.command("repair")(repair.repair)
+app.command("report")(report.report)
 app.add_typer(runs.app, name="runs")
 app.add_typer(cache.app, name="cache")
 app.add_typer(corpus.app, name="corpus")

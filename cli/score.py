@@ -13,6 +13,7 @@ from .frame import quiet_stdout
 from .options import Json
 
 if TYPE_CHECKING:
+    from ..pipeline.take import Audio
     from ..scoring.report import QualityReport
 
 LONG_S = 600.0  # longer files are not held in memory
@@ -20,31 +21,49 @@ LONG_S = 600.0  # longer files are not held in memory
 
 def score(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files.")],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="DIR", help="Folder for a picture of each file (PNG).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score audio files: an overall mark from 0 to 10, metrics with units, defects with their times.
 
     Files of more than ten minutes are read in sections, in memory that does not grow with their length. Files that can't
     be read are named on stderr, the others are scored all the same; the exit code is then 2.
+    With --plot each file (of up to ten minutes) gets a picture NAME.png: waveform with its defects, spectrogram, loudness
+    over time, stereo field.
     """
     reports: dict[Path, QualityReport] = {}
+    pictures: dict[Path, Path] = {}
     problems: list[Problem] = []
+    if plot is not None and plot.exists() and not plot.is_dir():
+        raise RequestError(Problem(f"--plot {plot} is a file", "name a folder; it is made when it isn't there"))
     with quiet_stdout():
         for file in files:
             try:
-                reports[file] = _report(file)
+                reports[file], audio = _measured(file)
             except RequestError as error:
                 problems.extend(error.problems)
+                continue
+            if plot is not None and file not in pictures:
+                if audio is None:
+                    problems.append(Problem(f"{file} is too long to be drawn", "cut out what you want to see; it was scored"))
+                    continue
+                pictures[file] = _picture(file, audio, reports[file], plot, set(pictures.values()))
     if as_json:
-        output.emit_json([{"file": str(f), "report": r.model_dump(mode="json")} for f, r in reports.items()])
+        documents = [{"file": str(f), "report": r.model_dump(mode="json")} for f, r in reports.items()]
+        output.emit_json([d | ({"plot": str(pictures[Path(d["file"])])} if pictures else {}) for d in documents])
     else:
         _print(reports)
+        for picture in pictures.values():
+            output.say(str(picture))
     if problems:
         raise RequestError(problems)
 
 
-def _report(file: Path) -> QualityReport:
-    """The report of one file. Raises RequestError where it can't be read."""
+def _measured(file: Path) -> tuple[QualityReport, Audio | None]:
+    """The report of one file, and its samples where it was short enough to be held. Raises RequestError where it can't be
+    read."""
     from ..pipeline.audio_file import probe_audio, read_audio
     from ..scoring import score as measure
     from ..scoring.streaming import score_file
@@ -52,11 +71,24 @@ def _report(file: Path) -> QualityReport:
     facts = probe_audio(file)
     if facts.duration_s is None or facts.duration_s <= LONG_S:
         audio = read_audio(file)
-        return measure(audio.samples, audio.rate_hz)
+        return measure(audio.samples, audio.rate_hz), audio
     try:
-        return score_file(file)
+        return score_file(file), None
     except ValueError as error:
         raise RequestError(Problem(cause=str(error), fix="give a whole sound file.")) from error
+
+
+def _picture(file: Path, audio: Audio, report: QualityReport, folder: Path, taken: set[Path]) -> Path:
+    """Draw one file into `folder`, under its whole name (a.wav.png), numbered where two files have one name."""
+    from ..pipeline.atomic import write_atomic
+    from ..scoring.plot import figure_png
+
+    path, number = folder / f"{file.name}.png", 1
+    while path in taken:
+        number += 1
+        path = folder / f"{file.name}-{number}.png"
+    write_atomic(path, figure_png(audio.samples, audio.rate_hz, report, title=file.name), f"the picture {path}")
+    return path
 
 
 def _print(reports: dict[Path, QualityReport]) -> None:
