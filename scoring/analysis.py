@@ -21,6 +21,7 @@ from .stereo import Moments
 TARGET_LUFS = -18.0  # level-dependent thresholds are applied as if the sound had this loudness
 SILENT_LUFS = -70.0
 SHORTEST_S = 0.01
+MOST_GAIN = 1e30  # denormal samples would ask for more than single precision holds
 LOWEST_LOUDNESS_HZ = 3_500
 
 
@@ -90,7 +91,7 @@ class Analysis:
         """What brings the sound to −18 LUFS (by RMS where loudness does not exist); 1 for silence."""
         if self.loudness is not None and self.loudness.integrated is not None:
             return float(10 ** ((TARGET_LUFS - self.loudness.integrated) / 20))
-        return float(10 ** (TARGET_LUFS / 20) / np.sqrt(self.power)) if self.power > 0 else 1.0
+        return min(float(10 ** (TARGET_LUFS / 20) / np.sqrt(self.power)), MOST_GAIN) if self.power > 0 else 1.0
 
     @cached_property
     def spectra(self) -> Spectra:

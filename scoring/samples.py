@@ -31,7 +31,7 @@ def as_samples(samples: Any, rate_hz: int) -> Array:
     >>> as_samples(np.zeros((2, 5)), 48_000).shape
     (2, 5)
     """
-    if isinstance(rate_hz, bool) or int(rate_hz) != rate_hz or not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+    if isinstance(rate_hz, bool) or not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ or int(rate_hz) != rate_hz:
         raise ValueError(f"sample rate {rate_hz!r}: give whole Hz between {LOWEST_RATE_HZ} and {HIGHEST_RATE_HZ}")
     if hasattr(samples, "detach"):
         samples = samples.detach().cpu()
@@ -45,7 +45,8 @@ def as_samples(samples: Any, rate_hz: int) -> Array:
         raise ValueError(f"samples of shape {array.shape}: there is no sound in it; give at least one sample")
     if array.shape[0] > MAX_CHANNELS:
         raise ValueError(f"samples of shape {array.shape}: {array.shape[0]} channels; [T, C] is given as x.T")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # a double beyond single precision becomes infinite, and is reported as that
+        return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def same_shape(reference: Any, estimate: Any, rate_hz: int) -> tuple[Array, Array]:
