@@ -57,7 +57,7 @@ def _figure(c: Card) -> str:
     for f in _MARKED:
         place = 100 * np.log(f / low) / np.log(high / low)
         if 4 < place < 96:
-            marks += f'<span style="bottom:{place:.1f}%" aria-hidden="true">{hertz(f)}Hz</span>'
+            marks += f'<span style="bottom:{place:.1f}%" aria-hidden="true">{hertz(f)}{"" if f >= 1000 else " "}Hz</span>'
     text = f"Spectrogram of {c.take.id}: {c.take.duration_s:.2f} seconds, {low:.0f} Hz to {high:.0f} Hz, −110 to −10 dB"
     return (
         f'<figure>{_wave(c)}<div class="spec"><img src="{c.media.picture}" alt="{escape(text)}" loading="lazy">{marks}</div>'

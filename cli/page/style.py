@@ -40,9 +40,9 @@ figure { margin: .4rem 0; } .wave { display: block; width: 100%; height: 56px; }
 .dot { display: inline-block; width: .8em; height: .8em; border-radius: 50%; border: 1px solid var(--line);
   vertical-align: -.05em; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px; background: var(--panel); }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; overflow-wrap: normal; }
 th, td { padding: 5px 10px; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap; }
-td.long { white-space: normal; min-width: 16rem; } tr:last-child > * { border-bottom: 0; }
+td.long { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; } tr:last-child > * { border-bottom: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .compare tbody th { position: sticky; left: 0; background: var(--panel); font-weight: 500; }
 .compare td { background-image: linear-gradient(90deg, var(--bar), var(--bar)); background-repeat: no-repeat;
@@ -53,7 +53,7 @@ td.long { white-space: normal; min-width: 16rem; } tr:last-child > * { border-bo
 pre { overflow-x: auto; margin: 0; font: 13px/1.45 ui-monospace, monospace; overflow-wrap: normal; }
 summary { cursor: pointer; padding: 4px 0; } .pair { margin-bottom: 12px; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-@media (max-width: 480px) { th, td { padding: 4px 7px; } .compare tbody th { max-width: 9.5rem; white-space: normal; } }
+@media (max-width: 480px) { th, td { padding: 4px 7px; } .compare tbody th { max-width: 8rem; white-space: normal; } }
 @media print { nav { position: static; } .card { break-inside: avoid; } }
 """
 

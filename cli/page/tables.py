@@ -149,7 +149,7 @@ def all_takes(takes: Sequence[TakeFacts], anchors: Mapping[str, str]) -> str:
     rows = ""
     for t in takes:
         name = f'<a href="#{anchors[t.id]}">{escape(t.id)}</a>' if t.id in anchors else escape(t.id)
-        score = figure_text(t.report.overall) if t.report else "–"
+        score = f"{t.report.overall:.2f}" if t.report else "–"
         exact = f' data-value="{t.report.overall!r}"' if t.report else ""
         file = escape(t.audio.name) if t.audio else "–"
         rows += (
