@@ -37,7 +37,7 @@ MINIMAL: dict[str, dict[str, Any]] = {
     "mix": {"sources": ["clip", "judged"]},
     "select": {"source": "judged"},
 }
-INSIDE: dict[type[BaseModel], dict[str, Any]] = {Noise: {"snr_db": 20}, Adapter: {"path": "x"}, TimelineEntry: {"until": 1.0}}
+INSIDE: dict[type[BaseModel], dict[str, Any]] = {Noise: {"snr_db": 20}, Adapter: {"path": "x"}, TimelineEntry: {"until": 1.0}, ScoreAdapter: {"name": "clap"}}
 POOL: tuple[Any, ...] = ("eight", 5, 1, 1.5, True, None, [], {"a": 1}, [[[]]])
 FAR = (1e12, -1e12)
 
