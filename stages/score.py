@@ -57,7 +57,6 @@ class Score(Stage):
     )
     adapters: tuple[AdapterOrName, ...] = Field(
         (),
-        max_length=len(ADAPTERS),
         description="others' quality models, e.g. [clap, {name: squim, model: squim.pt}]: their figures join the report and "
         "never enter the overall score",
     )
