@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
 from ..pipeline.audio_file import probe_audio, read_audio
 from ..pipeline.context import Context
@@ -64,7 +63,7 @@ class ScoreAdapter(Spec):
 class _OrName:
     """Tells editors that the name alone may stand for the block."""
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"anyOf": [{"type": "string", "enum": list(ADAPTERS)}, handler(schema)]}
 
 
