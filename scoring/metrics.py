@@ -15,12 +15,19 @@ from .report import Metric
 
 @dataclass(frozen=True)
 class MetricFacts:
-    """Unit, direction and meaning of one metric; `needs_reference` when it compares with another sound."""
+    """Unit, direction and meaning of one metric; `needs_reference` when it compares with the sound it should be,
+    `needs` names what else must be asked for (`reference_clips`, or an adapter)."""
 
     unit: str
     higher_is_better: bool | None
     about: str
     needs_reference: bool = False
+    needs: str = ""
+
+    @property
+    def always(self) -> bool:
+        """Whether every report holds it."""
+        return not self.needs_reference and not self.needs
 
 
 _FACTS = {
@@ -48,8 +55,27 @@ _FACTS = {
     "clipped_fraction": MetricFacts("", False, "share of samples that lie in flat tops"),
     "thd_percent": MetricFacts("%", False, "harmonic distortion of a near-pure tone"),
     "lsd": MetricFacts("log10 power", False, "log-spectral distance to the reference, level-matched", True),
+    "lsd_high": MetricFacts("log10 power", False, "the same at 4 kHz and above only", True),
+    "multi_resolution_stft": MetricFacts("", False, "STFT distance to the reference, three window sizes, level-matched", True),
     "si_sdr_db": MetricFacts("dB", True, "scale-invariant signal-to-distortion ratio to the reference", True),
+    "envelope_correlation": MetricFacts("", True, "dynamics as in the reference, −1 … 1", True),
     "chroma_similarity": MetricFacts("", True, "melody and harmony as in the reference, −1 … 1", True),
+    "onset_correlation": MetricFacts("", True, "notes begin when and as strongly as in the reference, −1 … 1", True),
+    "onset_f_measure": MetricFacts("", True, "onsets within 70 ms of the reference's, 0 … 1", True),
+    "reference_distance": MetricFacts("bel²", False, "Fréchet distance of features to the clips", needs="reference_clips"),
+    "clap_similarity": MetricFacts("", True, "CLAP: agreement with the caption, −1 … 1", needs="clap"),
+    "fad_clap": MetricFacts("", False, "Fréchet distance of CLAP embeddings to the reference clips", needs="fad"),
+    "squim_stoi": MetricFacts("", True, "SQUIM: intelligibility of speech, 0 … 1", needs="squim"),
+    "squim_pesq": MetricFacts("MOS", True, "SQUIM: PESQ of speech", needs="squim"),
+    "squim_si_sdr_db": MetricFacts("dB", True, "SQUIM: SI-SDR of speech", needs="squim"),
+    "audiobox_ce": MetricFacts("", True, "audiobox-aesthetics: content enjoyment, 1 … 10", needs="audiobox"),
+    "audiobox_cu": MetricFacts("", True, "audiobox-aesthetics: content usefulness, 1 … 10", needs="audiobox"),
+    "audiobox_pc": MetricFacts("", None, "audiobox-aesthetics: production complexity, 1 … 10", needs="audiobox"),
+    "audiobox_pq": MetricFacts("", True, "audiobox-aesthetics: production quality, 1 … 10", needs="audiobox"),
+    "dnsmos_overall": MetricFacts("MOS", True, "DNSMOS P.835: speech, overall", needs="dnsmos"),
+    "dnsmos_signal": MetricFacts("MOS", True, "DNSMOS P.835: speech signal", needs="dnsmos"),
+    "dnsmos_background": MetricFacts("MOS", True, "DNSMOS P.835: background", needs="dnsmos"),
+    "dnsmos_p808": MetricFacts("MOS", True, "DNSMOS P.808: speech", needs="dnsmos"),
 }
 
 METRICS: Mapping[str, MetricFacts] = MappingProxyType(_FACTS)

@@ -139,9 +139,9 @@ def figures(a: Analysis) -> dict[str, float | None]:
 
 
 def _metrics(values: Mapping[str, float | None]) -> dict[str, Metric]:
-    """All names, always, in the registry's order; those that compare with a reference only when they were
+    """All names, always, in the registry's order; those that need a reference or an adapter only when they were
     measured."""
-    return {n: metric(n, values.get(n)) for n, facts in METRICS.items() if n in values or not facts.needs_reference}
+    return {n: metric(n, values.get(n)) for n, facts in METRICS.items() if n in values or facts.always}
 
 
 def with_metrics(report: QualityReport, values: Mapping[str, float | None]) -> QualityReport:

@@ -1,25 +1,32 @@
 """`score`: judges the take as it is and lays the report on it; the sound stays untouched.
 
-With a `reference` (an input or a stage), distances to it join the report. Every formula lives in `scoring/`;
-this module knows only how to hand takes over, and to say what training state the model behind the sound was
-in.
+With a `reference` (an input or a stage: the sound it should be, aligned), distances to it join the report; with
+`reference_clips` (files: sounds it should be like) the distance to that set; with `adapters` what others' quality
+models say. Every formula lives in `scoring/`; this module knows only how to hand takes over, and to say what
+training state the model behind the sound was in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..pipeline.context import Context, Job, Result
-from ..pipeline.spec import Name, Stage
+from ..pipeline.errors import Problem
+from ..pipeline.scope import Scope
+from ..pipeline.spec import Name, Prompt, Stage
 from ..pipeline.take import Take
+from ..scoring.adapters import ADAPTERS
+from ..scoring.comparison import REFERENCE_METRICS, compare
+from ..scoring.feature_distribution import EMBEDDING_VERSION
 from ..scoring.metrics import METRICS
 from ..scoring.profiles import Profile
-from ..scoring.reference import chroma_similarity, log_spectral_distance, si_sdr
 from ..scoring.report import QualityReport
 from ..scoring.scorer import SCORER_VERSION, check_profile, score, with_metrics
+from .kept import kept
+from .score_judges import AdapterOrName, Judges, adapter_problems, clip_problems, metrics_of, nothing
 
 _WORST_FIRST = ("untrained", "preliminary")
 
@@ -27,6 +34,7 @@ _WORST_FIRST = ("untrained", "preliminary")
 class Score(Stage):
     """Measure and judge each take: overall 0–10, metrics with units, defects with spans."""
 
+    version: ClassVar[int] = 2
     scores: ClassVar[bool] = True
     reads_prompt: ClassVar[frozenset[str]] = frozenset()
 
@@ -39,7 +47,18 @@ class Score(Stage):
     )
     reference: Name | None = Field(
         None,
-        description="input or stage the take should sound like: adds lsd, si_sdr_db and chroma_similarity",
+        description="input or stage the take should equal, aligned in time: adds " + ", ".join(REFERENCE_METRICS),
+    )
+    reference_clips: tuple[str, ...] = Field(
+        (),
+        max_length=10_000,
+        description="sound files, or folders of them, relative to the preset, that the take should sound like as a set: adds "
+        "reference_distance",
+    )
+    adapters: tuple[AdapterOrName, ...] = Field(
+        (),
+        description="others' quality models, e.g. [clap, {name: squim, model: squim.pt}]: their figures join the report and "
+        "never enter the overall score",
     )
 
     @field_validator("weights")
@@ -48,16 +67,52 @@ class Score(Stage):
         check_profile("music", value)
         return value
 
+    @field_validator("reference_clips")
+    @classmethod
+    def _no_empty_path(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in value:
+            raise ValueError("a reference clip's path is empty; write the path of a sound file or of a folder")
+        return value
+
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> Self:
+        names = [adapter.name for adapter in self.adapters]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"adapters names '{name}' twice; name each adapter once")
+            if ADAPTERS[name].needs_references and not self.reference_clips:
+                raise ValueError(f"adapter '{name}' compares with reference clips; write reference_clips: [FOLDER] beside it")
+        return self
+
     def references(self) -> dict[str, str]:
         found = {"source": self.source}
         return found | {"reference": self.reference} if self.reference else found
 
     def report_fields(self) -> frozenset[str]:
-        names = {n for n, facts in METRICS.items() if self.reference or not facts.needs_reference}
-        return frozenset(names | {"overall", "defects"})
+        names = {n for n, facts in METRICS.items() if facts.always or (self.reference and facts.needs_reference)}
+        return frozenset(names.union(metrics_of(self.reference_clips, self.adapters), ("overall", "defects")))
+
+    def check(self, scope: Scope) -> Iterator[Problem]:
+        """Reference clips must be sound files, adapters' packages installed and their models there."""
+        yield from clip_problems(self.reference_clips, scope)
+        yield from adapter_problems(self.adapters, scope)
 
     def key_facts(self) -> dict[str, Any]:
-        return {**super().key_facts(), "scorer": SCORER_VERSION}
+        facts = {**super().key_facts(), "scorer": SCORER_VERSION}
+        if self.reference_clips:
+            facts["embedding"] = EMBEDDING_VERSION
+        if self.adapters:
+            facts["adapter_versions"] = [adapter.key_facts() for adapter in self.adapters]
+        return facts
+
+    def prompt_facts(self, prompt: Prompt) -> dict[str, Any]:
+        """The caption, where an adapter compares the sound with it."""
+        asked = any(ADAPTERS[a.name].needs_text and a.text is None for a in self.adapters)
+        return {"caption": prompt.caption} if asked else {}
+
+    def weight_paths(self) -> tuple[str, ...]:
+        """Models and reference clips: their content is part of the key."""
+        return (*(a.model for a in self.adapters if a.model is not None), *self.reference_clips)
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         return [self._one(job, ctx) for job in jobs]
@@ -67,6 +122,8 @@ class Score(Stage):
         report = score(audio.samples, audio.rate_hz, profile=self.profile, weights=self.weights)
         if "reference" in job.sources:
             report = with_metrics(report, self._against(job.sources["reference"], job.source, report, ctx))
+        if self.reference_clips or self.adapters:
+            report = with_metrics(report, self._judged(job, report, ctx))
         report = report.model_copy(update={"model_training": model_training(job.source)})
         return Result(same_signal=True, report=report, facts={"scorer": report.scorer, "overall": report.overall})
 
@@ -76,19 +133,23 @@ class Score(Stage):
         heard = ctx.audio(take)
         wanted = ctx.audio(reference, heard.rate_hz, heard.channels)
         if "nan" in report.defect_types() or not bool(wanted.samples.isfinite().all()):
-            return {"lsd": None, "si_sdr_db": None, "chroma_similarity": None}
+            return dict.fromkeys(REFERENCE_METRICS)
         if abs(wanted.samples.shape[-1] - heard.samples.shape[-1]) > 0.1 * heard.rate_hz:
             ctx.warn(
                 f"'{take.id}' lasts {heard.duration_s:.2f} s, its reference '{reference.id}' "
                 f"{wanted.duration_s:.2f} s; "
                 "only the part both have is compared"
             )
-        pair = (wanted.samples, heard.samples, heard.rate_hz)
-        return {
-            "lsd": log_spectral_distance(*pair),
-            "si_sdr_db": si_sdr(*pair),
-            "chroma_similarity": chroma_similarity(*pair),
-        }
+        return compare(wanted.samples, heard.samples, heard.rate_hz)
+
+    def _judged(self, job: Job, report: QualityReport, ctx: Context) -> Mapping[str, float | None]:
+        """Figures against the reference clips and of the adapters, whose models live as long as the stage's work."""
+        if "nan" in report.defect_types():
+            return nothing(self.reference_clips, self.adapters)
+        if job.prompt.caption is None and self.prompt_facts(job.prompt):
+            ctx.warn(f"'{job.source.id}' has no caption that adapter 'clap' could compare it with; write text: … for it")
+        judges = kept(ctx, lambda: Judges(self.reference_clips, self.adapters, ctx))
+        return judges.figures(ctx.audio(job.source), job.prompt.caption)
 
 
 def model_training(take: Take) -> str | None:

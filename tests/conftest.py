@@ -83,3 +83,44 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     from segue.pipeline.models.tiny import build_tiny_acestep
 
     return str(build_tiny_acestep(tmp_path_factory.mktemp("tiny-model") / "base", seed=1))
+
+
+@pytest.fixture(scope="session")
+def clap_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLAP of random weights, saved in the real format."""
+    return build_tiny_clap(tmp_path_factory.mktemp("clap-tiny"))
+
+
+@pytest.fixture(scope="session")
+def fused_clap_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with feature fusion for long sounds."""
+    return build_tiny_clap(tmp_path_factory.mktemp("clap-fused"), fusion=True)
+
+
+def build_tiny_clap(folder: Path, fusion: bool = False) -> Path:
+    """Model, feature extractor and tokenizer as `save_pretrained` writes them; about 60,000 parameters."""
+    import torch
+    from tokenizers import Tokenizer, pre_tokenizers, processors
+    from tokenizers.models import BPE
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor, PreTrainedTokenizerFast
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(BPE(vocab={c: i for i, c in enumerate([*special, *alphabet])}, merges=[], unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
+        cls_token="<s>", sep_token="</s>", mask_token="<mask>", model_max_length=512,
+    )  # fmt: skip
+    text = {"vocab_size": len(special) + len(alphabet), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 32, "max_position_embeddings": 514, "projection_dim": 24}  # fmt: skip
+    audio = {"num_mel_bins": 64, "spec_size": 256, "patch_size": 4, "patch_stride": [4, 4], "window_size": 8, "depths": [1, 1],
+             "num_attention_heads": [1, 2], "patch_embeds_hidden_size": 8, "hidden_size": 16, "num_classes": 4,
+             "projection_dim": 24, "enable_fusion": fusion, "num_hidden_layers": 2}  # fmt: skip
+    torch.manual_seed(0)
+    model = ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=24)).eval()
+    model.save_pretrained(folder)
+    extractor = ClapFeatureExtractor(truncation="fusion" if fusion else "rand_trunc", frequency_min=50)
+    ClapProcessor(extractor, tokenizer).save_pretrained(folder)
+    return folder

@@ -24,6 +24,7 @@ from segue.presets.loader import load
 from segue.stages import STAGES
 from segue.stages.cover import TimelineEntry
 from segue.stages.degrade import Noise
+from segue.stages.score_judges import ScoreAdapter
 
 MINIMAL: dict[str, dict[str, Any]] = {
     "generate": {"prompt": {"duration_s": 1}},
@@ -37,7 +38,9 @@ MINIMAL: dict[str, dict[str, Any]] = {
     "mix": {"sources": ["clip", "judged"]},
     "select": {"source": "judged"},
 }
-INSIDE: dict[type[BaseModel], dict[str, Any]] = {Noise: {"snr_db": 20}, Adapter: {"path": "x"}, TimelineEntry: {"until": 1.0}}
+INSIDE: dict[type[BaseModel], dict[str, Any]] = {
+    Noise: {"snr_db": 20}, Adapter: {"path": "x"}, TimelineEntry: {"until": 1.0}, ScoreAdapter: {"name": "clap"},
+}  # fmt: skip
 POOL: tuple[Any, ...] = ("eight", 5, 1, 1.5, True, None, [], {"a": 1}, [[[]]])
 FAR = (1e12, -1e12)
 

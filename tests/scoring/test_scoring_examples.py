@@ -8,7 +8,10 @@ import importlib
 import numpy as np
 import pytest
 
-MODULES = ["samples", "loudness", "levels", "spectrum", "stereo", "clipping", "tonal", "reference", "scorer"]
+MODULES = [
+    "samples", "loudness", "levels", "spectrum", "stereo", "clipping", "tonal", "reference", "onset_agreement", "comparison",
+    "feature_distribution", "scorer",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)
