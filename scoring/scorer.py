@@ -25,6 +25,7 @@ import numpy as np
 from . import levels, spectrum, stereo, tonal
 from .analysis import SHORTEST_S, Analysis
 from .detectors import detect
+from .expected import NOTHING, Expected
 from .metrics import METRICS, metric
 from .profiles import BANDS, DEFECT_POINTS, MOST_POINTS, PROFILES, TERMS, Profile
 from .report import Defect, Metric, QualityReport
@@ -38,11 +39,15 @@ TREBLE_HZ = (4_000.0, 20_000.0)
 NOISE_HZ = (1_500.0, 12_000.0)
 
 
-def score(samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Mapping[str, float] | None = None) -> QualityReport:
+def score(
+    samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Mapping[str, float] | None = None,
+    expected: Expected | None = None,
+) -> QualityReport:  # fmt: skip
     """Judge `[C, T]` (torch or numpy, floating, raw: may exceed ±1) at `rate_hz`.
 
     `profile` chooses the good bands; `weights` multiplies the points of single terms (`profiles.TERMS`; 0
-    leaves one out). NaN, silence and too short sounds give a report with overall 0 that says so; what does
+    leaves one out); `expected` says what was asked for and what decoded it, where that is known (the wrong key
+    is wrong only against one). NaN, silence and too short sounds give a report with overall 0 that says so; what does
     not exist is None. Raises ValueError for no samples at all, a wrong shape or type, an impossible rate, an
     unknown profile or weight.
 
@@ -52,7 +57,7 @@ def score(samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Ma
     (3.01, True)
     """
     check_profile(profile, weights)
-    a = Analysis(samples, rate_hz)
+    a = Analysis(samples, rate_hz, expected or NOTHING)
     defects = detect(a)
     values = {} if a.non_finite else measure(a)
     if a.duration_s < SHORTEST_S:
