@@ -18,7 +18,7 @@ from .loudness import Loudness, loudness
 from .samples import Array, as_samples, power
 from .spectra import Spectra
 from .stereo import Moments
-from .tones import Tones
+from .tones import Tones, third_octaves
 
 TARGET_LUFS = -18.0  # level-dependent thresholds are applied as if the sound had this loudness
 SILENT_LUFS = -70.0
@@ -73,6 +73,11 @@ class Analysis:
     @cached_property
     def tones(self) -> Tones:
         return Tones.of(self.samples, self.rate_hz)
+
+    @cached_property
+    def balance(self) -> tuple[Array, Array]:
+        """Third-octave levels over the reference curve: of the power, and of what lies between partials."""
+        return third_octaves(self.tones)
 
     @cached_property
     def pulses(self) -> list[musical.Pulse]:

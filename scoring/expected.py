@@ -32,7 +32,7 @@ class Expected:
         if self.bpm is not None and not 20 <= self.bpm <= 400:
             raise ValueError(f"expected tempo {self.bpm}: give beats a minute between 20 and 400, or None where it is not known")
         if self.strides is not None and (not self.strides or any(int(s) != s or s < 1 for s in self.strides)):
-            raise ValueError(f"strides {self.strides}: give the autoencoder's ratios, whole numbers such as (2, 4, 4, 6, 10), or None")
+            raise ValueError(f"strides {self.strides}: give the autoencoder's whole ratios such as (2, 4, 4, 6, 10), or None")
 
 
 NOTHING = Expected()

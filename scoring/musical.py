@@ -6,6 +6,7 @@ Estimates of what is heard, for comparing with what was asked. Knows no threshol
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -134,7 +135,7 @@ def pulses(s: Spectra) -> list[Pulse]:
     o = np.convolve(o, bell / bell.sum(), "same")
     count = max(1, round(duration / _SEGMENT_S))
     edges = np.linspace(0, o.size, count + 1).astype(int)
-    return [Pulse(o[a:b], hz, a / hz, b / hz) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [Pulse(o[a:b], hz, a / hz, b / hz) for a, b in pairwise(edges)]
 
 
 def tempo(pulse: Pulse) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """`score`: samples in, `QualityReport` out. The one formula of the overall figure lives here.
 
-Overall, scorer 1:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ points_d·weight_d·severity_d`, held to 0 …
+Overall, scorer 2:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ points_d·weight_d·severity_d`, held to 0 …
 10, where
 
 - i runs over the good bands of the profile (`profiles.BANDS`), two-sided, full credit inside; a quantity that
@@ -9,6 +9,9 @@ Overall, scorer 1:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ point
   are many places, a little for how much of the time they take;
 - no term, however weighted, costs more than `MOST_POINTS` = 3;
 - gates: NaN or Inf anywhere, silence (nothing above −70 LUFS), or less than 10 ms make it 0.
+
+Scorer 2 knows more faults than scorer 1 (aliasing, false stereo, harmonic distortion, mud, harshness, decoder combs,
+tuning, key, tempo and its drift); three of them only against what is `Expected`. The formula is the same.
 
 It is computed as if at −18 LUFS, so a gain changes nothing. Balance and brightness are taken *after* the
 steady noise floor is subtracted: hiss can't make a dull sound bright. Knows no file, no model, and no
@@ -31,7 +34,7 @@ from .profiles import BANDS, DEFECT_POINTS, MOST_POINTS, PROFILES, TERMS, Profil
 from .report import Defect, Metric, QualityReport
 from .samples import decibel
 
-SCORER_VERSION = "1"
+SCORER_VERSION = "2"
 
 BASS_HZ = (20.0, 250.0)
 MID_HZ = (250.0, 4_000.0)

@@ -1,6 +1,6 @@
 """`score`: judges the take as it is and lays the report on it; the sound stays untouched.
 
-With a `reference` (an input or a stage), distances to it join the report. Every formula lives in `scoring/`;
+Key and tempo that the take's prompt asks for are held against it. With a `reference` (an input or a stage), distances to it join the report. Every formula lives in `scoring/`;
 this module knows only how to hand takes over, and to say what training state the model behind the sound was
 in.
 """
@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from ..pipeline.context import Context, Job, Result
 from ..pipeline.spec import Name, Stage
 from ..pipeline.take import Take
+from ..scoring.expected import Expected
 from ..scoring.metrics import METRICS
 from ..scoring.profiles import Profile
 from ..scoring.reference import chroma_similarity, log_spectral_distance, si_sdr
@@ -28,7 +29,7 @@ class Score(Stage):
     """Measure and judge each take: overall 0–10, metrics with units, defects with spans."""
 
     scores: ClassVar[bool] = True
-    reads_prompt: ClassVar[frozenset[str]] = frozenset()
+    reads_prompt: ClassVar[frozenset[str]] = frozenset({"bpm", "keyscale"})
 
     type: Literal["score"] = "score"
     source: Name = Field(description="take or input to judge")
@@ -64,7 +65,8 @@ class Score(Stage):
 
     def _one(self, job: Job, ctx: Context) -> Result:
         audio = ctx.audio(job.source)
-        report = score(audio.samples, audio.rate_hz, profile=self.profile, weights=self.weights)
+        expected = Expected(bpm=job.prompt.bpm, keyscale=job.prompt.keyscale)
+        report = score(audio.samples, audio.rate_hz, profile=self.profile, weights=self.weights, expected=expected)
         if "reference" in job.sources:
             report = with_metrics(report, self._against(job.sources["reference"], job.source, report, ctx))
         report = report.model_copy(update={"model_training": model_training(job.source)})
