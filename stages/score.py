@@ -1,6 +1,7 @@
 """`score`: judges the take as it is and lays the report on it; the sound stays untouched.
 
-Key and tempo that the take's prompt asks for are held against it. With a `reference` (an input or a stage), distances to it join the report. Every formula lives in `scoring/`;
+Key and tempo that the take's prompt asks for are held against it, and the strides of the decoder it came from. With a
+`reference` (an input or a stage), distances to it join the report. Every formula lives in `scoring/`;
 this module knows only how to hand takes over, and to say what training state the model behind the sound was
 in.
 """
@@ -65,7 +66,8 @@ class Score(Stage):
 
     def _one(self, job: Job, ctx: Context) -> Result:
         audio = ctx.audio(job.source)
-        expected = Expected(bpm=job.prompt.bpm, keyscale=job.prompt.keyscale)
+        strides = decoder_strides(job.source, audio.rate_hz, ctx)
+        expected = Expected(bpm=job.prompt.bpm, keyscale=job.prompt.keyscale, strides=strides)
         report = score(audio.samples, audio.rate_hz, profile=self.profile, weights=self.weights, expected=expected)
         if "reference" in job.sources:
             report = with_metrics(report, self._against(job.sources["reference"], job.source, report, ctx))
@@ -91,6 +93,16 @@ class Score(Stage):
             "si_sdr_db": si_sdr(*pair),
             "chroma_similarity": chroma_similarity(*pair),
         }
+
+
+def decoder_strides(take: Take, rate_hz: int, ctx: Context) -> tuple[int, ...] | None:
+    """The strides of the autoencoder that decoded the take, from the last denoising stage in its lineage; None when there
+    was none, or the sound is at another rate by now."""
+    variant = next((step["variant"] for step in reversed(take.lineage) if step.get("timesteps") and step.get("variant")), None)
+    if variant is None:
+        return None
+    info = ctx.info(variant)
+    return info.strides or None if info.rate_hz == rate_hz else None
 
 
 def model_training(take: Take) -> str | None:

@@ -19,6 +19,7 @@ _MOST_FRAMES = 64
 _WIDTH_HZ = 3_000.0
 _DETAIL_HZ = 150.0
 _NEAREST_HZ = 40.0  # the transition of a filter may lie here
+_DEEPEST = 1e-9  # of a frame's strongest bin; below lie the window's side lobes and rounding
 _ALIKE, _AHEAD = 0.30, 0.15
 _FAINT_DB, _WORST_DB = -60.0, -6.0
 
@@ -37,7 +38,7 @@ def _levels(a: Analysis) -> tuple[Array, float]:
     loud = np.flatnonzero(energies > energies.max() * 1e-3)
     chosen: NDArray[np.intp] = loud[np.unique(np.linspace(0, loud.size - 1, min(_MOST_FRAMES, loud.size)).astype(int))]
     power = np.concatenate([np.square(np.abs(z)).mean(axis=0) for z in stft_blocks(a.samples, chosen, n_fft, n_fft)])
-    return 10 * np.log10(power + 1e-12 * power.max() + 1e-30), a.rate_hz / n_fft
+    return 10 * np.log10(np.maximum(power, _DEEPEST * power.max(axis=1, keepdims=True)) + 1e-30), a.rate_hz / n_fft
 
 
 def _alike(detail: Array, bin_hz: float, about_hz: float, width_hz: float) -> float:

@@ -20,6 +20,8 @@ _DRIFT_CENTS = 25.0
 _WINDOW_S, _STEP_S = 3.0, 1.0
 _FRAMES = 8  # fewer say nothing of key or tuning
 _FIT = 0.5
+_PITCHED = 0.3  # partials that agree on no grid have no key
+_CLASSES = 5  # nor have a few notes
 _NEAR_FIFTHS = 1.5  # keys this near share all notes but one
 _MARGIN, _MARGIN_NEAR = 0.3, 0.45  # by how much the best key must fit better than the one asked for
 
@@ -78,11 +80,14 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
     if asked is None or a.tones.times_s.size < _FRAMES:
         return
     heard = keys(a.tones.chroma)
-    if heard is None or heard.fit.max() < _FIT:
+    if heard is None or heard.fit.max() < _FIT or (heard.classes > 0.03).sum() < _CLASSES:
+        return
+    if tuning(a.tones.pitches.sum(axis=0))[1] < _PITCHED:
         return
     best, margin = heard.best, float(heard.fit.max()) - heard.of(asked)
     distance = heard.fifths_from(asked)
-    near = distance < _NEAR_FIFTHS
+    relative = best == ((asked[0] + (3 if asked[1] else 9)) % 12, not asked[1])
+    near = relative or distance < _NEAR_FIFTHS
     if best == asked or margin < (_MARGIN_NEAR if near else _MARGIN):
         return
     severity = 0.1 + 0.9 * distance / 4.5

@@ -50,6 +50,12 @@ def in_a_row(t: Tones, hz: float) -> bool:
     return False
 
 
+def _is_all(t: Tones, hz: float) -> bool:
+    """Whether nearly all of the power lies within ±1/12 octave: then it is the sound, and no fault of it."""
+    inside = np.abs(np.log2(np.maximum(t.frequencies, 1.0) / hz)) < 1 / 12
+    return float(t.power[inside].sum()) > 0.9 * float(t.power.sum())
+
+
 def harsh(a: Analysis) -> Iterator[Defect]:
     """`harsh`: a narrow resonance between 0.9 and 10 kHz that lifts everything that is played by more than 12 dB (30 dB is
     severity 1), or 2 to 5 kHz more than 4.5 dB above the reference curve (12 dB is 1; as `muddy`)."""
@@ -58,7 +64,7 @@ def harsh(a: Analysis) -> Iterator[Defect]:
     f, standing = resonances(a.tones)
     at = int(standing.argmax()) if standing.size else 0
     peak = float(standing[at]) if standing.size else 0.0
-    if peak > _STANDS_DB and in_a_row(a.tones, float(f[at])):
+    if peak > _STANDS_DB and (_is_all(a.tones, float(f[at])) or in_a_row(a.tones, float(f[at]))):
         peak = 0.0
     whole = (0, a.samples.shape[1])
     ringing = 0.1 + 0.9 * (peak - _STANDS_DB) / (_WORST_DB - _STANDS_DB) if peak > _STANDS_DB else 0.0

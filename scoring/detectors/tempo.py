@@ -23,8 +23,8 @@ _DRIFT_SURE = 0.25
 
 def wrong_tempo(a: Analysis) -> Iterator[Defect]:
     """`wrong_tempo`: a clear beat that agrees with no metrical level of the tempo asked for (`Expected.bpm`; half and
-    double are right, two to three and three to four undecided) within 3 %; nothing without one. 3 % off is severity 0.2, 25 % and more
-    is 1."""
+    double are right, two to three and three to four undecided) within 3 %; nothing without one. 3 % off is
+    severity 0.2, 25 % and more is 1."""
     bpm = a.expected.bpm
     if bpm is None or not a.pulses:
         return
