@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .expected import Expected as Expected
     from .metrics import METRICS as METRICS
     from .report import Defect as Defect
     from .report import Metric as Metric
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 
 _HOME_OF = {
     "METRICS": "metrics",
+    "Expected": "expected",
     **dict.fromkeys(("Defect", "Metric", "QualityReport"), "report"),
     **dict.fromkeys(("SCORER_VERSION", "score", "score_batch"), "scorer"),
 }
 
-__all__ = ["METRICS", "SCORER_VERSION", "Defect", "Metric", "QualityReport", "score", "score_batch"]
+__all__ = ["METRICS", "SCORER_VERSION", "Defect", "Expected", "Metric", "QualityReport", "score", "score_batch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from . import clipping, levels, silence, spectrum, stereo, tonal
+from . import clipping, levels, musical, silence, spectrum, stereo, tonal
+from .expected import NOTHING, Expected
 from .loudness import Loudness, LoudnessSeries, loudness_of, series_of, sub_block_powers
 from .samples import Array, as_samples, decibel, power
 from .spectra import Spectra
 from .stereo import Moments
+from .tones import Tones, third_octaves
 
 TARGET_LUFS = -18.0  # level-dependent thresholds are applied as if the sound had this loudness
 SILENT_LUFS = -70.0
@@ -26,12 +28,13 @@ LOWEST_LOUDNESS_HZ = 3_500
 
 
 class Analysis:
-    """`samples` as numpy float32 `[C, T]` and everything measured of them. Raises ValueError as `as_samples`
-    does."""
+    """`samples` as numpy float32 `[C, T]` and everything measured of them; `expected` is what is known of
+    them beforehand. Raises ValueError as `as_samples` does."""
 
-    def __init__(self, samples: Any, rate_hz: int) -> None:
+    def __init__(self, samples: Any, rate_hz: int, expected: Expected = NOTHING) -> None:
         self.samples: Array = as_samples(samples, rate_hz)
         self.rate_hz = int(rate_hz)
+        self.expected = expected
 
     @property
     def duration_s(self) -> float:
@@ -96,6 +99,19 @@ class Analysis:
     @cached_property
     def spectra(self) -> Spectra:
         return Spectra.of(self.samples, self.rate_hz)
+
+    @cached_property
+    def tones(self) -> Tones:
+        return Tones.of(self.samples, self.rate_hz)
+
+    @cached_property
+    def balance(self) -> tuple[Array, Array]:
+        """Third-octave levels over the reference curve: of the power, and of what lies between partials."""
+        return third_octaves(self.tones)
+
+    @cached_property
+    def pulses(self) -> list[musical.Pulse]:
+        return musical.pulses(self.spectra)
 
     @cached_property
     def bandwidth_hz(self) -> float | None:

@@ -75,6 +75,16 @@ DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
         "silence": 1.0,
         "dc_offset": 1.0,
         "bandwidth_cut": 1.0,
+        "aliasing": 1.5,
+        "false_stereo": 0.5,
+        "thd": 0.5,
+        "muddy": 1.0,
+        "harsh": 1.0,
+        "decoder_comb": 1.5,
+        "mistuned": 1.0,
+        "wrong_key": 1.5,
+        "wrong_tempo": 1.5,
+        "tempo_drift": 0.7,
     }
 )
 

@@ -1,6 +1,6 @@
 """`score`: samples in, `QualityReport` out. The one formula of the overall figure lives here.
 
-Overall, scorer 1:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ points_d·weight_d·severity_d`, held to 0 …
+Overall, scorer 2:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ points_d·weight_d·severity_d`, held to 0 …
 10, where
 
 - i runs over the good bands of the profile (`profiles.BANDS`), two-sided, full credit inside; a quantity that
@@ -9,6 +9,9 @@ Overall, scorer 1:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ point
   are many places, a little for how much of the time they take;
 - no term, however weighted, costs more than `MOST_POINTS` = 3;
 - gates: NaN or Inf anywhere, silence (nothing above −70 LUFS), or less than 10 ms make it 0.
+
+Scorer 2 knows more faults than scorer 1 (aliasing, false stereo, harmonic distortion, mud, harshness, decoder combs,
+tuning, key, tempo and its drift); three of them only against what is `Expected`. The formula is the same.
 
 It is computed as if at −18 LUFS, so a gain changes nothing. Balance and brightness are taken *after* the
 steady noise floor is subtracted: hiss can't make a dull sound bright. Knows no file, no model, and no
@@ -25,12 +28,13 @@ import numpy as np
 from . import spectrum, stereo
 from .analysis import SHORTEST_S, Analysis
 from .detectors import detect
+from .expected import NOTHING, Expected
 from .metrics import METRICS, metric
 from .profiles import BANDS, DEFECT_POINTS, MOST_POINTS, PROFILES, TERMS, Profile
 from .report import Defect, Metric, QualityReport
 from .samples import decibel
 
-SCORER_VERSION = "1"
+SCORER_VERSION = "2"
 
 BASS_HZ = (20.0, 250.0)
 MID_HZ = (250.0, 4_000.0)
@@ -38,11 +42,15 @@ TREBLE_HZ = (4_000.0, 20_000.0)
 NOISE_HZ = (1_500.0, 12_000.0)
 
 
-def score(samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Mapping[str, float] | None = None) -> QualityReport:
+def score(
+    samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Mapping[str, float] | None = None,
+    expected: Expected | None = None,
+) -> QualityReport:  # fmt: skip
     """Judge `[C, T]` (torch or numpy, floating, raw: may exceed ±1) at `rate_hz`.
 
     `profile` chooses the good bands; `weights` multiplies the points of single terms (`profiles.TERMS`; 0
-    leaves one out). NaN, silence and too short sounds give a report with overall 0 that says so; what does
+    leaves one out); `expected` says what was asked for and what decoded it, where that is known (the wrong key
+    is wrong only against one). NaN, silence and too short sounds give a report with overall 0 that says so; what does
     not exist is None. Raises ValueError for no samples at all, a wrong shape or type, an impossible rate, an
     unknown profile or weight.
 
@@ -52,7 +60,7 @@ def score(samples: Any, rate_hz: int, *, profile: Profile = "music", weights: Ma
     (3.01, True)
     """
     check_profile(profile, weights)
-    a = Analysis(samples, rate_hz)
+    a = Analysis(samples, rate_hz, expected or NOTHING)
     return conclude(a, detect(a), {} if a.non_finite else measure(a), profile, weights)
 
 

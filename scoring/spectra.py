@@ -26,6 +26,7 @@ ACTIVE_DB = -60.0
 _BLOCK = 256  # frames whose quiet tenth is taken together
 _STEP = 64  # frames transformed at a time: they stay in the processor's own memory
 _FLOOR_QUANTILE = 0.10
+_FLUX_BANDS = 20.0  # about as many bands share a frame's power
 _FLOOR_BIAS = 6.0  # mean over 10 % quantile of noise power: 9.5 for one channel, 3.8 for two independent ones
 
 
@@ -71,7 +72,8 @@ class Spectra:
     `magnitude` `[F]`: magnitudes summed over time (FACTS' basis of the roll-off); `power` `[F]`: mean power;
     `floor` `[F]`: what lies there steadily, smoothed over frequency, so tonal lines are not in it (an
     estimate of noise, good to a few dB); `flatness`: mean over frames of geometric by arithmetic mean;
-    `energies` `[N]` of all frames, `active` `[N]`.
+    `energies` `[N]` of all frames, `active` `[N]`, and `flux` `[N]`, how much
+    the level rises from the frame before, in bands (0 in frames that are not active).
     """
 
     rate_hz: int
@@ -82,6 +84,7 @@ class Spectra:
     flatness: float | None
     energies: Array
     active: npt.NDArray[np.bool_]
+    flux: Array
 
     @classmethod
     def of(cls, samples: Any, rate_hz: int, loudest: float | None = None) -> Spectra:
@@ -97,12 +100,16 @@ class Spectra:
         floors: list[Array] = []
         flat, heard = 0.0, 0
         group: list[Array] = []
+        onsets = _Flux(rate_hz, top)
+        flux = np.zeros(energies.size)
         for block in stft_blocks(x, chosen, block=_STEP):
             p = _joint_power(block)
             magnitude += np.sqrt(p).sum(axis=0)
             mean_power += p.sum(axis=0)
             each = _flatness(p)
             flat, heard = flat + float(each.sum(dtype=np.float64)), heard + each.size
+            here = chosen[onsets.seen : onsets.seen + len(p)]
+            flux[here] = onsets.of(p, here)
             group.append(p)
             if len(group) == _BLOCK // _STEP:
                 floors.append(_quantile(group))
@@ -120,6 +127,7 @@ class Spectra:
             flatness=flat / heard if heard else None,
             energies=energies,
             active=active,
+            flux=flux,
         )
 
     @classmethod
@@ -158,6 +166,31 @@ class Spectra:
     @property
     def silent(self) -> bool:
         return not bool(self.power.any())
+
+
+class _Flux:
+    """Spectral flux, block after block: rises of the level in bands of a third of an octave, summed. A band's level is
+    log10 of its power over −60 dB of the loudest frame (so a gain changes nothing), none below that."""
+
+    def __init__(self, rate_hz: int, top: float) -> None:
+        f = np.arange(N_FFT // 2 + 1) * (rate_hz / N_FFT)
+        edges = 50.0 * 2 ** (np.arange(3 * 9 + 1) / 3)
+        at = np.unique(np.searchsorted(f, edges[edges < rate_hz / 2]))
+        self._starts = at[:-1] if at.size > 1 else np.zeros(1, dtype=np.intp)
+        self._end = int(at[-1]) if at.size > 1 else f.size
+        self._scale = np.float32(1e6 / (top * N_FFT * float(np.square(get_window("hann", N_FFT)).sum()) / 2)) if top > 0 else 0.0
+        self._last: Array = np.zeros((1, self._starts.size), np.float32)
+        self._frame = -1
+        self.seen = 0
+
+    def of(self, p: Array, frames: npt.NDArray[np.intp]) -> Array:
+        """`[n]` of a block of power spectra `[n, F]`; across frames left out the sound is taken to have been silent."""
+        bands = np.add.reduceat(p[:, : self._end], self._starts, axis=1)
+        level = np.log10(1 + np.float32(self._scale * _FLUX_BANDS) * bands)
+        before = np.concatenate((self._last, level[:-1]))
+        before[np.diff(frames, prepend=self._frame) > 1] = 0
+        self._last, self._frame, self.seen = level[-1:], int(frames[-1]), self.seen + len(p)
+        return np.maximum(level - before, 0).sum(axis=1)
 
 
 def _joint_power(block: npt.NDArray[np.complex64]) -> Array:

@@ -1,6 +1,7 @@
 """`score`: judges the take as it is and lays the report on it; the sound stays untouched.
 
-With a `reference` (an input or a stage: the sound it should be, aligned), distances to it join the report; with
+Key and tempo that the take's prompt asks for are held against it, and the strides of the decoder it came from. With a
+`reference` (an input or a stage: the sound it should be, aligned), distances to it join the report; with
 `reference_clips` (files: sounds it should be like) the distance to that set; with `adapters` what others' quality
 models say. Every formula lives in `scoring/`; this module knows only how to hand takes over, and to say what
 training state the model behind the sound was in.
@@ -20,6 +21,7 @@ from ..pipeline.spec import Name, Prompt, Stage
 from ..pipeline.take import Take
 from ..scoring.adapters import ADAPTERS
 from ..scoring.comparison import REFERENCE_METRICS, compare
+from ..scoring.expected import Expected
 from ..scoring.feature_distribution import EMBEDDING_VERSION
 from ..scoring.metrics import METRICS
 from ..scoring.profiles import Profile
@@ -36,7 +38,7 @@ class Score(Stage):
 
     version: ClassVar[int] = 2
     scores: ClassVar[bool] = True
-    reads_prompt: ClassVar[frozenset[str]] = frozenset()
+    reads_prompt: ClassVar[frozenset[str]] = frozenset({"bpm", "keyscale"})
 
     type: Literal["score"] = "score"
     source: Name = Field(description="take or input to judge")
@@ -106,9 +108,12 @@ class Score(Stage):
         return facts
 
     def prompt_facts(self, prompt: Prompt) -> dict[str, Any]:
-        """The caption, where an adapter compares the sound with it."""
-        asked = any(ADAPTERS[a.name].needs_text and a.text is None for a in self.adapters)
-        return {"caption": prompt.caption} if asked else {}
+        """Beside tempo and key the caption, where an adapter compares the sound with it."""
+        facts = super().prompt_facts(prompt)
+        return {**facts, "caption": prompt.caption} if self._compares_text() else facts
+
+    def _compares_text(self) -> bool:
+        return any(ADAPTERS[a.name].needs_text and a.text is None for a in self.adapters)
 
     def weight_paths(self) -> tuple[str, ...]:
         """Models and reference clips: their content is part of the key."""
@@ -119,7 +124,9 @@ class Score(Stage):
 
     def _one(self, job: Job, ctx: Context) -> Result:
         audio = ctx.audio(job.source)
-        report = score(audio.samples, audio.rate_hz, profile=self.profile, weights=self.weights)
+        strides = decoder_strides(job.source, audio.rate_hz, ctx)
+        expected = Expected(bpm=job.prompt.bpm, keyscale=job.prompt.keyscale, strides=strides)
+        report = score(audio.samples, audio.rate_hz, profile=self.profile, weights=self.weights, expected=expected)
         if "reference" in job.sources:
             report = with_metrics(report, self._against(job.sources["reference"], job.source, report, ctx))
         if self.reference_clips or self.adapters:
@@ -146,10 +153,20 @@ class Score(Stage):
         """Figures against the reference clips and of the adapters, whose models live as long as the stage's work."""
         if "nan" in report.defect_types():
             return nothing(self.reference_clips, self.adapters)
-        if job.prompt.caption is None and self.prompt_facts(job.prompt):
+        if job.prompt.caption is None and self._compares_text():
             ctx.warn(f"'{job.source.id}' has no caption that adapter 'clap' could compare it with; write text: … for it")
         judges = kept(ctx, lambda: Judges(self.reference_clips, self.adapters, ctx))
         return judges.figures(ctx.audio(job.source), job.prompt.caption)
+
+
+def decoder_strides(take: Take, rate_hz: int, ctx: Context) -> tuple[int, ...] | None:
+    """The strides of the autoencoder that decoded the take, from the last denoising stage in its lineage; None when there
+    was none, or the sound is at another rate by now."""
+    variant = next((step["variant"] for step in reversed(take.lineage) if step.get("timesteps") and step.get("variant")), None)
+    if variant is None:
+        return None
+    info = ctx.info(variant)
+    return info.strides or None if info.rate_hz == rate_hz else None
 
 
 def model_training(take: Take) -> str | None:

@@ -58,6 +58,7 @@ class VariantInfo:
     training: Training = "trained"
     min_steps: int = 1
     max_steps: int = 1000
+    strides: tuple[int, ...] = ()  # the autoencoder's down-sampling ratios, from the waveform inwards
     codebook_size: int | None = None  # audio codes are below it; None where the model has no audio tokenizer
     code_frames: int | None = None  # latent frames one audio code stands for
     branches: frozenset[str] = frozenset({"cond", "null"})  # of `diffusion.denoiser`, what its denoiser can be asked for

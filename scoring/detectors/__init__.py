@@ -12,9 +12,15 @@ from collections.abc import Sequence
 from ..analysis import Analysis
 from ..report import Defect
 from .found import Detector
+from .harmonic import thd
+from .images import aliasing
 from .level import clipping, dc_offset, not_a_number, saturation
 from .missing import bandwidth_cut, gap, silence
-from .stereo_field import phase_cancellation
+from .pitch import mistuned, wrong_key
+from .resonance import decoder_comb, harsh
+from .stereo_field import false_stereo, phase_cancellation
+from .tempo import tempo_change, wrong_tempo
+from .tonal_balance import muddy
 
 DETECTORS: Sequence[Detector] = (
     clipping,
@@ -24,6 +30,16 @@ DETECTORS: Sequence[Detector] = (
     gap,
     silence,
     bandwidth_cut,
+    aliasing,
+    false_stereo,
+    thd,
+    muddy,
+    harsh,
+    decoder_comb,
+    mistuned,
+    wrong_key,
+    wrong_tempo,
+    tempo_change,
 )
 
 

@@ -10,6 +10,9 @@ from ..analysis import Analysis
 from ..report import Defect
 from .found import MOST_SPANS, found
 
+_LOWEST_EDGE_HZ = 2_000.0
+_STEEP_DB = 10.0
+
 
 def gap(a: Analysis) -> Iterator[Defect]:
     """`gap`: a drop-out; 10 ms is severity 0.4, 250 ms and more is 1."""
@@ -27,10 +30,19 @@ def silence(a: Analysis) -> Iterator[Defect]:
 
 
 def bandwidth_cut(a: Analysis) -> Iterator[Defect]:
-    """`bandwidth_cut`: a cliff below 16 kHz (or nine tenths of half the rate); 16 kHz is severity 0.1, 3 kHz
-    is 1."""
+    """`bandwidth_cut`: a cliff between 2 and 16 kHz (or nine tenths of half the rate) that falls by 10 dB and more from the
+    sixth of an octave below it to the one above (what instruments leave off by themselves is lower or gentler); 16 kHz is
+    severity 0.1, 3 kHz is 1."""
     edge = a.bandwidth_hz
-    if edge is None or edge >= min(16_000.0, 0.45 * a.rate_hz):
+    if edge is None or not _LOWEST_EDGE_HZ <= edge < min(16_000.0, 0.45 * a.rate_hz):
+        return
+    s = a.spectra
+    level = 10 * np.log10(np.maximum(s.without_floor(0.03), float(s.power.max()) * 1e-13))
+    below, above = (
+        float(level[(s.frequencies >= edge * 2**low) & (s.frequencies < edge * 2**high)].mean())
+        for low, high in ((-1 / 6, 0), (1 / 12, 1 / 4))
+    )
+    if below - above < _STEEP_DB:
         return
     severity = 0.1 + 0.9 * np.log2(16_000 / edge) / np.log2(16_000 / 3_000)
-    yield found("bandwidth_cut", severity, (0, a.samples.shape[1]), a, edge_hz=round(edge))
+    yield found("bandwidth_cut", severity, (0, a.samples.shape[1]), a, edge_hz=round(edge), fall_db=round(below - above, 1))

@@ -26,3 +26,25 @@ def phase_cancellation(a: Analysis) -> Iterator[Defect]:
         severity = float(np.interp(-worst, [0.3, 0.7, 1.0], [0.25, 0.75, 1.0]))
         span = (first * step, min(last * step, a.samples.shape[1]))
         yield found("phase_cancellation", severity, span, a, correlation=round(worst, 3), band=phase_status(worst))
+
+
+FALSE_STEREO = 0.9995
+
+
+def false_stereo(a: Analysis) -> Iterator[Defect]:
+    """`false_stereo`: two channels that are one, at most at two levels: their correlation is above 0.9995 over all and in
+    every window that is not silent. 0.9995 is severity 0.2, 0.999995 and more 0.5: it may be meant, and costs little."""
+    pair, windows = a.moments
+    if pair is None or a.samples.shape[0] != 2 or a.duration_s < 0.5 or (pair.correlation or 0.0) < FALSE_STEREO:
+        return
+    loudest = max((m.left + m.right for m in windows), default=0.0)
+    heard = [m.correlation for m in windows if m.left + m.right > 1e-4 * loudest]
+    if any(r is None or r < FALSE_STEREO for r in heard):
+        return
+    apart = max(1.0 - float(pair.correlation or 0.0), 1e-12)
+    severity = 0.2 + 0.3 * np.clip(np.log10((1 - FALSE_STEREO) / apart) / 2, 0, 1)
+    level = 10 * np.log10(pair.left / pair.right)
+    yield found(
+        "false_stereo", severity, (0, a.samples.shape[1]), a,
+        correlation=round(float(pair.correlation or 0.0), 7), level_difference_db=round(float(level), 2),
+    )  # fmt: skip

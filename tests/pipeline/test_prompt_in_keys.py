@@ -35,14 +35,15 @@ class Shout(Stage):
 def test_what_each_stage_type_reads() -> None:
     every = set(FULL.facts())
     reads = {name: set(cls.reads_prompt) for name, cls in STAGES.items() if cls is not Caption}
-    assert {name for name, fields in reads.items() if not fields} == {"degrade", "mix", "score", "save", "separate"}
+    assert {name for name, fields in reads.items() if not fields} == {"degrade", "mix", "save", "separate"}
+    assert reads["score"] == {"bpm", "keyscale"}  # what a key and a tempo can be wrong against
     assert reads["generate"] == every and Shout.reads_prompt == every  # who does not say, reads all
     assert all(reads[name] == every - {"duration_s"} for name in ("refine", "cover", "repaint", "extract", "super_resolve"))
     assert "duration_s" in Cover(audio_codes="<|audio_code_1|>").prompt_facts(FULL)
     assert "duration_s" not in Cover(source="clip").prompt_facts(FULL)
 
 
-@pytest.mark.parametrize("stage", [Degrade(source="x", bit_depth=6), Score(source="x"), Mix(sources=("x", "y"))])
+@pytest.mark.parametrize("stage", [Degrade(source="x", bit_depth=6), Mix(sources=("x", "y"))])
 def test_who_says_so_does_not_look_at_the_prompt(stage: Stage) -> None:
     class Surroundings:
         stage = "s"

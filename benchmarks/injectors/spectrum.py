@@ -1,0 +1,168 @@
+"""Injectors of what has no moment: spectrum, pitch, tempo. Knows no detector."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+from scipy.signal import cheby2, sosfilt, sosfiltfilt
+
+from .kind import Injector
+
+Whole = tuple[np.ndarray, list[tuple[float, float]]]
+
+
+def _whole(y: np.ndarray, rate_hz: int) -> Whole:
+    return np.ascontiguousarray(y, dtype=np.float32), [(0.0, y.shape[1] / rate_hz)]
+
+
+def played_at(x: np.ndarray, speed: float) -> np.ndarray:
+    """The sound `[C, T]` played `speed` times as fast (tempo and pitch together), as a tape would be."""
+    steps = 100_000
+    return np.asarray(soxr.resample(np.ascontiguousarray(x.T), steps, round(steps / speed)).T, dtype=np.float32)
+
+
+def bent(x: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Played at a speed that goes from `start` to `end` in a straight line."""
+    speed = np.linspace(start, end, int(x.shape[1] / ((start + end) / 2)))
+    at = np.cumsum(speed) - speed[0]
+    whole, part = np.floor(at).astype(np.intp), (at - np.floor(at)).astype(np.float32)
+    whole = np.minimum(whole, x.shape[1] - 4)
+    padded = np.pad(x, ((0, 0), (1, 2)))
+    p0, p1, p2, p3 = (padded[:, whole + k] for k in range(4))
+    return p1 + 0.5 * part * (p2 - p0 + part * (2 * p0 - 5 * p1 + 4 * p2 - p3 + part * (3 * (p1 - p2) + p3 - p0)))
+
+
+MISTUNED = (8.0, 16.0, 26.0, 34.0, 42.0)
+DRIFTING = (10.0, 25.0, 50.0, 75.0, 100.0)
+FIFTHS = (1.0, 2.0, 3.0, 4.0, 5.0)
+OFF_TEMPO = (2.0, 5.0, 9.0, 14.0, 20.0)
+CHANGING = (3.0, 6.0, 12.0, 20.0, 28.0)
+
+
+def mistuned(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    return _whole(played_at(x, 2 ** (rng.choice((-1, 1)) * MISTUNED[level] / 1200)), rate_hz)
+
+
+def pitch_drift(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    octaves = rng.choice((-1, 1)) * DRIFTING[level] / 1200
+    return _whole(bent(x, 2 ** (-octaves / 2), 2 ** (octaves / 2)), rate_hz)
+
+
+def wrong_key(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    """Transposed by as many fifths, through the octave nearest; to be judged against the key it had."""
+    semitones = (7 * FIFTHS[level] * rng.choice((-1, 1)) + 6) % 12 - 6
+    return _whole(played_at(x, 2 ** (semitones / 12)), rate_hz)
+
+
+def wrong_tempo(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    """Played slower or faster; to be judged against the tempo it had."""
+    return _whole(played_at(x, (1 + OFF_TEMPO[level] / 100) ** rng.choice((-1, 1))), rate_hz)
+
+
+def tempo_drift(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    half = rng.choice((-1, 1)) * CHANGING[level] / 200
+    return _whole(bent(x, 1 - half, 1 + half), rate_hz)
+
+
+MUD_DB = (5.0, 10.0, 16.0, 20.0, 24.0)
+BITE_DB = (5.0, 10.0, 16.0, 20.0, 24.0)
+RING_DB = (6.0, 12.0, 20.0, 26.0, 32.0)
+IMAGE_DB = (-70.0, -50.0, -36.0, -22.0, -8.0)
+COMB_DB = (-74.0, -62.0, -50.0, -42.0, -34.0)
+EDGE_HZ = (15_500.0, 13_000.0, 10_000.0, 7_000.0, 4_500.0)
+ALIKE = (0.9990, 0.9996, 0.9999, 0.99999, 1.0)
+THD_PERCENT = (0.2, 0.6, 2.0, 6.0, 18.0)
+STRIDES = (2, 4, 4, 6, 10)
+
+
+def bell(x: np.ndarray, rate_hz: int, hz: float, gain_db: float, q: float) -> np.ndarray:
+    """A peaking filter (Bristow-Johnson, Audio EQ Cookbook)."""
+    a, w = 10 ** (gain_db / 40), 2 * np.pi * hz / rate_hz
+    alpha = np.sin(w) / (2 * q)
+    sos = np.array([[1 + alpha * a, -2 * np.cos(w), 1 - alpha * a, 1 + alpha / a, -2 * np.cos(w), 1 - alpha / a]])
+    return np.asarray(sosfilt(sos / sos[0, 3], x.astype(np.float64), axis=1))
+
+
+def _as_loud(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return y * np.sqrt(np.square(x, dtype=np.float64).mean() / max(np.square(y, dtype=np.float64).mean(), 1e-20))
+
+
+def muddy(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    return _whole(_as_loud(bell(x, rate_hz, rng.uniform(290, 350), MUD_DB[level], 1.1), x), rate_hz)
+
+
+def biting(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    return _whole(_as_loud(bell(x, rate_hz, rng.uniform(2_900, 3_500), BITE_DB[level], 1.1), x), rate_hz)
+
+
+def ringing(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    return _whole(_as_loud(bell(x, rate_hz, np.exp(rng.uniform(np.log(1_500), np.log(6_500))), RING_DB[level], 25.0), x), rate_hz)
+
+
+def imaging(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    """Brought to a half, a third or a quarter of the rate and back with a filter that leaves the images at this level."""
+    n = int(rng.choice((2, 3, 4)))
+    low = np.asarray(soxr.resample(np.ascontiguousarray(x.T), rate_hz, rate_hz / n).T)
+    held = np.zeros((x.shape[0], low.shape[1] * n), np.float32)
+    held[:, ::n] = n * low
+    base = np.asarray(soxr.resample(np.ascontiguousarray(low.T), rate_hz / n, rate_hz, quality="VHQ").T)
+    size = min(x.shape[1], base.shape[1], held.shape[1])
+    base, held = base[:, :size], held[:, :size]
+    return _whole(base + 10 ** (IMAGE_DB[level] / 20) * (held - base), rate_hz)
+
+
+def comb(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    """Lines at the multiples of a layer rate of a decoder with `STRIDES`, each at this level under the sound."""
+    layer_hz = rate_hz / float(np.prod(STRIDES[: int(rng.integers(3, 5))]))
+    t = np.arange(x.shape[1]) / rate_hz
+    multiples = layer_hz * np.arange(1, int(np.ceil(rate_hz / 2 / layer_hz)))
+    lines = sum(np.cos(2 * np.pi * hz * t + rng.uniform(0, 6.28)) for hz in multiples)
+    rms = np.sqrt(np.square(x, dtype=np.float64).mean())
+    return _whole(x + np.sqrt(2) * rms * 10 ** (COMB_DB[level] / 20) * lines, rate_hz)
+
+
+def bandwidth(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    """A steep low-pass, as of a lossy codec; at half of 48 kHz and below the edge scales with the rate."""
+    edge = EDGE_HZ[level] * min(1.0, rate_hz / 44_100) * rng.uniform(0.97, 1.0)
+    return _whole(sosfiltfilt(cheby2(12, 60, min(edge * 1.04, 0.49 * rate_hz), fs=rate_hz, output="sos"), x, axis=1), rate_hz)
+
+
+def false_stereo(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    """The mean of both channels twice, with a side left of it that gives this correlation."""
+    mid = x.mean(axis=0)
+    side = rng.standard_normal(mid.size) * np.sqrt(np.convolve(np.square(mid), np.ones(2_048) / 2_048, "same"))
+    r = ALIKE[level]
+    side *= np.sqrt((1 - r) / (1 + r) * np.square(mid).sum() / max(float(np.square(side).sum()), 1e-20))
+    return _whole(np.stack([mid + side, (mid - side) * rng.uniform(0.5, 1.0)]), rate_hz)
+
+
+def thd(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    """In place of the sound: a tone as loud and as long, with harmonics two to five."""
+    t, hz = np.arange(x.shape[1]) / rate_hz, rng.uniform(150, 1_500)
+    share = rng.dirichlet(np.ones(4))
+    tone = np.sin(2 * np.pi * hz * t)
+    for n, part in enumerate(share, start=2):
+        tone += THD_PERCENT[level] / 100 * np.sqrt(part) * np.sin(2 * np.pi * n * hz * t + rng.uniform(0, 6.28))
+    return _whole(_as_loud(np.repeat(tone[None], x.shape[0], 0), x), rate_hz)
+
+
+_PITCHED = ("music",)
+INJECTORS: tuple[Injector, ...] = (
+    Injector("mistuned", "mistuned", MISTUNED, "cents", mistuned, whole=True, material=_PITCHED),
+    Injector("pitch_drift", "mistuned", DRIFTING, "cents over all", pitch_drift, whole=True, material=_PITCHED),
+    Injector("wrong_key", "wrong_key", FIFTHS, "fifths", wrong_key, audible=1, whole=True, material=_PITCHED,
+             accepts=("wrong_tempo",)),
+    Injector("wrong_tempo", "wrong_tempo", OFF_TEMPO, "percent", wrong_tempo, whole=True, material=_PITCHED,
+             accepts=("mistuned", "wrong_key")),
+    Injector("tempo_drift", "tempo_drift", CHANGING, "percent over all", tempo_drift, whole=True, material=_PITCHED,
+             accepts=("mistuned", "wrong_tempo", "wrong_key")),
+    Injector("muddy", "muddy", MUD_DB, "dB", muddy, whole=True, material=_PITCHED),
+    Injector("biting", "harsh", BITE_DB, "dB", biting, whole=True, material=_PITCHED),
+    Injector("ringing", "harsh", RING_DB, "dB", ringing, whole=True, material=_PITCHED),
+    Injector("imaging", "aliasing", IMAGE_DB, "dB", imaging, whole=True, material=_PITCHED, accepts=("bandwidth_cut",)),
+    Injector("comb", "decoder_comb", COMB_DB, "dB a line", comb, whole=True, material=_PITCHED, accepts=("hum",)),
+    Injector("bandwidth", "bandwidth_cut", EDGE_HZ, "Hz", bandwidth, audible=1, whole=True, material=_PITCHED),
+    Injector("false_stereo", "false_stereo", ALIKE, "correlation", false_stereo, audible=1, whole=True, material=_PITCHED),
+    Injector("thd", "thd", THD_PERCENT, "percent", thd, whole=True, material=_PITCHED,
+             accepts=("false_stereo", "mistuned", "wrong_key", "bandwidth_cut", "hum")),
+)  # fmt: skip

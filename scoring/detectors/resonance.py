@@ -1,0 +1,122 @@
+"""What rings whatever is played: resonances, and the lines a decoder's strides leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+from ..analysis import Analysis
+from ..report import Defect
+from ..samples import Array
+from ..tones import Tones
+from .found import found
+from .tonal_balance import EXCESS_DB, bite, severity_of
+
+_LOW_HZ, _HIGH_HZ = 900.0, 10_000.0
+_STEPS = 24  # an octave
+_STANDS_DB, _WORST_DB = 12.0, 30.0
+_PARTIALS = 9
+_LINE_DB = 8.0
+_FRAMES = 8
+
+_LOWEST_COMB_HZ = 100.0  # lines closer than this can't be told apart here
+_COMB_LINES = 3
+_COMB_DB, _COMB_WORST_DB = 5.0, 30.0
+
+
+def resonances(t: Tones) -> tuple[Array, Array]:
+    """Frequencies `[n]` in steps of 1/24 octave and how far the sound stands out there in dB `[n]`: of the mean level over
+    time, the third of the bins within ±1/30 octave that is weakest (so that notes, which are lines, do not count, and a
+    resonance, which lifts whatever is played, does), against the median of a third of an octave to either side."""
+    top = min(_HIGH_HZ, 0.45 * t.rate_hz)
+    f = _LOW_HZ * 2 ** (np.arange(int(_STEPS * np.log2(top / _LOW_HZ)) + 1) / _STEPS)
+    low, high = (np.searchsorted(t.frequencies, f * 2 ** (side / 30)) for side in (-1, 1))
+    level = np.array([np.quantile(t.typical_db[a:b], 0.33) for a, b in zip(low, np.maximum(high, low + 1), strict=True)])
+    return f, level - median_filter(level, 2 * (_STEPS // 3) + 1, mode="nearest")
+
+
+def in_a_row(t: Tones, hz: float) -> bool:
+    """Whether a frequency is one of a row of steady partials (its neighbours in a harmonic series stand out too): a held
+    note, not a resonance."""
+    near = np.linspace(-1, 1, 9) * 2 ** (1 / 48) - np.linspace(-1, 1, 9)
+    for k in range(1, _PARTIALS):
+        beside = np.array([(k - 1) / k, (k + 1) / k]) if k > 1 else np.array([2.0, 3.0])
+        if beside[-1] * hz < 0.47 * t.rate_hz:
+            each = np.multiply.outer(beside * hz, 1 + near)
+            if float(_stands_at(t, each.reshape(-1)).reshape(each.shape).max(axis=1).min()) > _LINE_DB:
+                return True
+    return False
+
+
+def _is_all(t: Tones, hz: float) -> bool:
+    """Whether nearly all of the power lies within ±1/12 octave: then it is the sound, and no fault of it."""
+    inside = np.abs(np.log2(np.maximum(t.frequencies, 1.0) / hz)) < 1 / 12
+    return float(t.power[inside].sum()) > 0.9 * float(t.power.sum())
+
+
+def harsh(a: Analysis) -> Iterator[Defect]:
+    """`harsh`: a narrow resonance between 0.9 and 10 kHz that lifts everything that is played by more than 12 dB (30 dB is
+    severity 1), or 2 to 5 kHz more than 4.5 dB above the reference curve (12 dB is 1; as `muddy`)."""
+    if a.tones.times_s.size < _FRAMES:
+        return
+    f, standing = resonances(a.tones)
+    at = int(standing.argmax()) if standing.size else 0
+    peak = float(standing[at]) if standing.size else 0.0
+    if peak > _STANDS_DB and (_is_all(a.tones, float(f[at])) or in_a_row(a.tones, float(f[at]))):
+        peak = 0.0
+    whole = (0, a.samples.shape[1])
+    ringing = 0.1 + 0.9 * (peak - _STANDS_DB) / (_WORST_DB - _STANDS_DB) if peak > _STANDS_DB else 0.0
+    excess = min(bite(a) or (0.0,))
+    biting = severity_of(excess) if excess > EXCESS_DB else 0.0
+    if max(ringing, biting) > 0:
+        yield found(
+            "harsh", max(ringing, biting), whole, a, what="resonance" if ringing >= biting else "excess",
+            resonance_hz=round(float(f[at])), resonance_db=round(peak, 1), excess_db=round(excess, 1),
+        )  # fmt: skip
+
+
+def comb_frequencies(rate_hz: int, strides: Sequence[int]) -> dict[float, Array]:
+    """Where a convolutional decoder can leave lines: for each of its transposed convolutions the rate at which it takes its
+    input, in Hz, and that rate's multiples below half of `rate_hz`. `strides` are the autoencoder's down-sampling ratios
+    from the waveform inwards (the decoder's last layer first). A kernel that covers its stride unevenly repeats with the
+    rate of its input (Odena et al., "Deconvolution and Checkerboard Artifacts", Distill 2016; Pons et al., "Upsampling
+    Artifacts in Neural Audio Synthesis", ICASSP 2021).
+
+    >>> {hz: len(lines) for hz, lines in comb_frequencies(48_000, (2, 4, 4, 6, 10)).items()}
+    {24000.0: 0, 6000.0: 3, 1500.0: 15, 250.0: 95, 25.0: 959}
+    >>> comb_frequencies(48_000, (2, 4))[6000.0].tolist()
+    [6000.0, 12000.0, 18000.0]
+    """
+    rates = rate_hz / np.cumprod(np.asarray(strides, dtype=np.float64))
+    return {float(r): r * np.arange(1, int(np.ceil(rate_hz / 2 / r))) for r in rates}
+
+
+def _stands_at(t: Tones, hz: Array) -> Array:
+    """How steadily the sound stands out at each frequency, dB: the best of the three nearest bins."""
+    at = np.clip(np.round(hz / t.frequencies[1]).astype(int), 1, t.frequencies.size - 2)
+    return np.maximum(np.maximum(t.steady_db[at - 1], t.steady_db[at]), t.steady_db[at + 1])
+
+
+def decoder_comb(a: Analysis) -> Iterator[Defect]:
+    """`decoder_comb`: steady lines at the multiples of a layer rate of the decoder that made the sound
+    (`Expected.strides`; nothing without them), by more than 5 dB over frequencies between them (30 dB is severity 1).
+    The median over the multiples counts, so a few notes that lie on them do not."""
+    if a.expected.strides is None or a.tones.times_s.size < _FRAMES:
+        return
+    worst, rate, lines = 0.0, 0.0, 0
+    for layer_hz, multiples in comb_frequencies(a.rate_hz, a.expected.strides).items():
+        used = multiples[(multiples >= 200.0) & (multiples < 0.47 * a.rate_hz)]
+        if layer_hz < _LOWEST_COMB_HZ or used.size < _COMB_LINES:
+            continue
+        between = np.concatenate([_stands_at(a.tones, used + part * layer_hz) for part in (-0.37, 0.37)])
+        over = float(np.median(_stands_at(a.tones, used)) - max(np.median(between), 0.0))
+        if over > worst:
+            worst, rate, lines = over, layer_hz, int(used.size)
+    if worst > _COMB_DB:
+        severity = 0.1 + 0.9 * (worst - _COMB_DB) / (_COMB_WORST_DB - _COMB_DB)
+        yield found(
+            "decoder_comb", severity, (0, a.samples.shape[1]), a,
+            layer_hz=round(rate, 3), lines=lines, over_surroundings_db=round(worst, 1),
+        )  # fmt: skip

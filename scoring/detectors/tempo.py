@@ -1,0 +1,60 @@
+"""Faults of time: another tempo than the one asked for, a tempo that does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..analysis import Analysis
+from ..musical import TEMPI, tempo_drift
+from ..report import Defect
+from ..samples import Array
+from .found import found
+
+_SURE = 0.2  # agreement of onsets with a tempo: below, there is no clear beat
+_HELD = 0.6  # a tempo whose agreement is this part of the best one's is not wrong
+_RELATED = 0.37  # octaves: two to three and three to four (0.415) are tapped to the same music
+_TOLERANCE = 0.03
+_DRIFT = 0.055
+_CHANGES = 0.05  # by how much the agreement must rise with the drift, and how sure it then is
+_DRIFT_SURE = 0.25
+
+
+def wrong_tempo(a: Analysis) -> Iterator[Defect]:
+    """`wrong_tempo`: a clear beat that agrees with no metrical level of the tempo asked for (`Expected.bpm`; half and
+    double are right, two to three and three to four undecided) within 3 %; nothing without one. 3 % off is
+    severity 0.2, 25 % and more is 1."""
+    bpm = a.expected.bpm
+    if bpm is None or not a.pulses:
+        return
+    lengths = np.array([pulse.end_s - pulse.start_s for pulse in a.pulses])
+    fit: Array = lengths @ np.stack([pulse.agreement(TEMPI) for pulse in a.pulses]) / lengths.sum()
+    asked = float(lengths @ np.array([pulse.at(bpm) for pulse in a.pulses]) / lengths.sum())
+    best = float(fit.max())
+    if best < _SURE or asked >= _HELD * best:
+        return
+    off = (np.log2(TEMPI / bpm) + 0.5) % 1 - 0.5
+    nearest = float(off[np.argmax(fit * np.exp(-np.square(off) / 2))])
+    if not np.log2(1 + _TOLERANCE) < abs(nearest) < _RELATED:
+        return
+    heard = bpm * 2**nearest
+    severity = 0.2 + 0.8 * (abs(nearest) - np.log2(1 + _TOLERANCE)) / np.log2(1.25)
+    yield found(
+        "wrong_tempo", severity, (0, a.samples.shape[1]), a,
+        asked_bpm=float(bpm), heard_bpm=round(heard, 1), agreement=round(best, 2), agreement_asked=round(asked, 2),
+    )  # fmt: skip
+
+
+def tempo_change(a: Analysis) -> Iterator[Defect]:
+    """`tempo_drift`: within a stretch of about 24 s a clear beat gets faster or slower by more than 5.5 % (severity 0.1;
+    30 % is 1)."""
+    for pulse in a.pulses:
+        drift, fit, still = tempo_drift(pulse)
+        if abs(drift) > _DRIFT and fit >= _DRIFT_SURE and fit - still >= _CHANGES:
+            span = (int(pulse.start_s * a.rate_hz), min(int(pulse.end_s * a.rate_hz), a.samples.shape[1]))
+            severity = 0.1 + 0.9 * (abs(drift) - _DRIFT) / (0.3 - _DRIFT)
+            yield found(
+                "tempo_drift", severity, span, a,
+                change_percent=round(100 * drift, 1), agreement=round(fit, 2), agreement_steady=round(still, 2),
+            )  # fmt: skip

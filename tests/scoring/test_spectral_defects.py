@@ -1,0 +1,167 @@
+"""Spectral detectors: each finds what was put in, more of it as worse, at any level, and nothing in clean sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import soxr
+from scipy.signal import sosfilt
+from segue.pipeline.errors import RequestError
+from segue.scoring.analysis import Analysis
+from segue.scoring.detectors import DETECTORS
+from segue.scoring.detectors.found import Detector
+from segue.scoring.detectors.harmonic import thd
+from segue.scoring.detectors.images import aliasing
+from segue.scoring.detectors.missing import bandwidth_cut
+from segue.scoring.detectors.resonance import comb_frequencies, decoder_comb, harsh
+from segue.scoring.detectors.stereo_field import false_stereo
+from segue.scoring.detectors.tonal_balance import excess_db, muddy
+from segue.scoring.expected import Expected
+from segue.scoring.tones import THIRDS_HZ, Tones, third_octaves
+from segue.training.corpus import make_clip
+
+RATE = 24_000
+STRIDES = (6, 4, 4, 10)
+SPECTRAL = (aliasing, bandwidth_cut, decoder_comb, false_stereo, harsh, muddy, thd)
+
+
+@lru_cache(maxsize=8)
+def clip(seed: int) -> np.ndarray:
+    return make_clip(seed, 8.0).samples
+
+
+def severity(detector: Detector, x: np.ndarray, rate: int = RATE) -> float:
+    found = detector(Analysis(np.asarray(x, dtype=np.float32), rate, Expected(strides=STRIDES)))
+    return max((d.severity for d in found), default=0.0)
+
+
+def bell(x: np.ndarray, hz: float, gain_db: float, q: float) -> np.ndarray:
+    a, w = 10 ** (gain_db / 40), 2 * np.pi * hz / RATE
+    alpha = np.sin(w) / (2 * q)
+    sos = np.array([[1 + alpha * a, -2 * np.cos(w), 1 - alpha * a, 1 + alpha / a, -2 * np.cos(w), 1 - alpha / a]])
+    return np.asarray(sosfilt(sos / sos[0, 3], x, axis=1))
+
+
+def imaged(x: np.ndarray, level_db: float) -> np.ndarray:
+    """Brought to half the rate and back with a filter that lets the images through at this level."""
+    low = soxr.resample(x.T, 2, 1)
+    held = np.zeros((x.shape[0], 2 * len(low)))
+    held[:, ::2] = 2 * low.T
+    smooth = soxr.resample(low, 1, 2).T
+    size = min(held.shape[1], smooth.shape[1])
+    return smooth[:, :size] + 10 ** (level_db / 20) * (held - smooth)[:, :size]
+
+
+def combed(x: np.ndarray, level_db: float) -> np.ndarray:
+    t = np.arange(x.shape[1]) / RATE
+    lines = sum(np.cos(2 * np.pi * hz * t + hz) for hz in comb_frequencies(RATE, STRIDES)[250.0])
+    return x + x.std() * 10 ** (level_db / 20) * lines
+
+
+def nearly_mono(x: np.ndarray, apart: float) -> np.ndarray:
+    return np.stack([x[0], x[0] + np.sqrt(2 * apart) * x.std() * np.random.default_rng(0).standard_normal(x.shape[1])])
+
+
+def distorted(x: np.ndarray, percent: float) -> np.ndarray:
+    t = np.arange(x.shape[1]) / RATE
+    return (np.sin(2 * np.pi * 440 * t) + percent / 100 * np.sin(2 * np.pi * 880 * t))[None]
+
+
+LADDERS: dict[str, tuple[Detector, Callable[[np.ndarray, float], np.ndarray], tuple[float, ...], int]] = {
+    "aliasing": (aliasing, imaged, (-60.0, -48.0, -36.0, -24.0, -10.0), 0),
+    "muddy": (muddy, lambda x, g: bell(x, 320, g, 1.1), (3.0, 9.0, 18.0, 22.0, 26.0), 2),
+    "harsh": (harsh, lambda x, g: bell(x, 3_100, g, 25.0), (4.0, 10.0, 20.0, 26.0, 32.0), 2),
+    "comb": (decoder_comb, combed, (-80.0, -62.0, -46.0, -38.0, -30.0), 2),
+    "false stereo": (false_stereo, nearly_mono, (1e-2, 3e-4, 1e-4, 1e-5, 0.0), 2),
+    "thd": (thd, distorted, (0.1, 0.7, 2.0, 7.0, 20.0), 1),
+}
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_found_and_the_more_the_worse(name: str) -> None:
+    detector, damage, strengths, audible = LADDERS[name]
+    for seed in (3, 9):
+        found = [severity(detector, damage(clip(seed), strength)) for strength in strengths]
+        assert found == sorted(found), (seed, found)
+        assert min(found[audible:]) > 0 and found[-1] > found[audible], (seed, found)
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_gain_changes_nothing(name: str) -> None:
+    detector, damage, strengths, _ = LADDERS[name]
+    x = damage(clip(3), strengths[-1])
+    assert severity(detector, 0.003 * x) == pytest.approx(severity(detector, x), abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 3, 9, 10_001])
+def test_clean_music_has_none(seed: int) -> None:
+    assert {d.__name__: severity(d, clip(seed)) for d in SPECTRAL} == {d.__name__: 0.0 for d in SPECTRAL}
+
+
+def test_played_by_real_instruments_it_has_none_either() -> None:
+    try:
+        x = make_clip(5, 6.0, 48_000, "fluidsynth").samples
+    except RequestError as error:
+        pytest.skip(str(error).splitlines()[0])
+    a = Analysis(x, 48_000, Expected(strides=(2, 4, 4, 6, 10)))
+    assert [d.type for detector in SPECTRAL for d in detector(a)] == []
+
+
+def test_tones_and_noise_have_none() -> None:
+    t = np.arange(5 * RATE) / RATE
+    rng = np.random.default_rng(0)
+    tone = np.sin(2 * np.pi * 1_000 * t)[None]
+    row = sum(np.sin(2 * np.pi * 150 * k * t + k) / k for k in range(1, 70))[None]
+    white, pink = rng.standard_normal((2, 2, t.size))
+    pink = np.fft.irfft(np.fft.rfft(pink) / np.sqrt(np.maximum(np.arange(t.size // 2 + 1), 1)), t.size)
+    for x in (tone, row, white, pink):
+        for detector in (aliasing, decoder_comb, false_stereo, harsh, muddy, thd):
+            assert severity(detector, x) == 0.0, detector.__name__
+
+
+def test_short_and_silent_sounds_have_none() -> None:
+    for x in (np.zeros((2, RATE)), np.ones((2, 3)), clip(0)[:, :2_000]):
+        for detector in DETECTORS:
+            if detector.__name__ not in ("dc_offset", "silence", "clipping", "saturation", "gap"):
+                list(detector(Analysis(x, RATE, Expected(60, "C major", STRIDES))))  # no crash is what is asked
+        assert severity(muddy, x) == severity(harsh, x) == severity(decoder_comb, x) == 0.0
+
+
+@pytest.mark.parametrize("rate, strides", [(48_000, (2, 4, 4, 6, 10)), (44_100, (2, 4, 4, 8, 8)), (24_000, (6, 4, 4, 10))])
+def test_comb_lines_are_multiples_of_each_layers_input_rate(rate: int, strides: tuple[int, ...]) -> None:
+    combs = comb_frequencies(rate, strides)
+    assert list(combs) == [rate / np.prod(strides[: n + 1]) for n in range(len(strides))]
+    for layer_hz, lines in combs.items():
+        assert np.allclose(lines % layer_hz, 0) and (lines < rate / 2).all() and (lines > 0).all()
+
+
+def test_without_strides_there_is_no_comb() -> None:
+    assert list(decoder_comb(Analysis(combed(clip(3), -30.0).astype(np.float32), RATE))) == []
+
+
+def test_images_say_where_and_how_strong() -> None:
+    (defect,) = aliasing(Analysis(imaged(clip(3), -20.0).astype(np.float32), RATE))
+    assert defect.evidence["about_hz"] == 6_000.0
+    assert defect.evidence["image_db"] == pytest.approx(-20.0, abs=6.0)
+
+
+def test_the_excess_of_a_shaped_noise_is_its_filters() -> None:
+    rng = np.random.default_rng(1)
+    f = np.fft.rfftfreq(8 * RATE, 1 / RATE)
+    shape = 10 ** (-5 * np.log2(np.maximum(f, 20) / 250) / 20)
+    for gain in (0.0, 8.0):
+        hump = np.where((f > 170) & (f < 580), 10 ** (gain / 20), 1.0)
+        noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(8 * RATE)) * shape * hump)[None]
+        for levels in third_octaves(Tones.of(noise, RATE)):
+            assert excess_db(levels, (198, 500), ((99, 157), (630, 1_260))) == pytest.approx(gain, abs=1.0)
+    assert THIRDS_HZ[9] == pytest.approx(250.0)
+
+
+def test_a_mono_file_and_a_wide_one_are_not_false_stereo() -> None:
+    x = clip(9)
+    assert severity(false_stereo, x) == 0.0
+    assert severity(false_stereo, x[:1]) == 0.0
+    assert severity(false_stereo, np.stack([x[0], 0.4 * x[0]])) == pytest.approx(0.5)
