@@ -75,6 +75,15 @@ DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
         "silence": 1.0,
         "dc_offset": 1.0,
         "bandwidth_cut": 1.0,
+        "click": 1.5,
+        "cut_start": 0.5,
+        "cut_end": 0.7,
+        "hum": 1.5,
+        "noise": 1.0,
+        "noise_burst": 1.5,
+        "pre_echo": 1.0,
+        "over_compression": 1.0,
+        "repetition": 1.0,
     }
 )
 

@@ -103,9 +103,8 @@ def _hum(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> M
     t = np.arange(x.shape[1]) / rate_hz
     count = int(rng.integers(4, 11))
     tilt, odd = rng.uniform(0.5, 1.5), rng.uniform(0.3, 1.0)
-    wave = sum(
-        k**-tilt * (odd if k % 2 == 0 else 1.0) * np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6.28)) for k in range(1, count + 1)
-    )
+    sizes = [k**-tilt * (odd if k % 2 == 0 else 1.0) for k in range(1, count + 1)]
+    wave = sum(size * np.sin(2 * np.pi * base * (k + 1) * t + rng.uniform(0, 6.28)) for k, size in enumerate(sizes))
     wave *= _rms(x) * _db(HUM_DB[level]) / _rms(wave)
     return (x + wave).astype(np.float32), [(0.0, x.shape[1] / rate_hz)]
 
@@ -138,8 +137,9 @@ def onsets(x: np.ndarray, rate_hz: int, rise_db: float = 15.0) -> list[int]:
     frames = np.square(high[: high.size // step * step]).reshape(-1, step).mean(axis=1) + 1e-14
     found: list[int] = []
     for k in range(60, frames.size - 10):
-        strong = frames[k : k + 3].mean() > frames[k - 40 : k].mean() * _db(2 * rise_db) and frames[k : k + 5].max() > 1e-3 * frames.max()
-        if strong and (not found or k * step - found[-1] > 0.15 * rate_hz):
+        strong = frames[k : k + 3].mean() > frames[k - 40 : k].mean() * _db(2 * rise_db)
+        heard = frames[k : k + 5].max() > 1e-3 * frames.max()
+        if strong and heard and (not found or k * step - found[-1] > 0.15 * rate_hz):
             found.append(k * step)
     return found
 
@@ -206,11 +206,11 @@ SOFT_DB = (0.0, 8.0, 14.0, 20.0, 26.0)
 CLICK = (0.25, 0.5, 1.0, 2.0, 4.0)
 GAP_S = (0.012, 0.025, 0.06, 0.15, 0.4)
 CUT_DB = (-40.0, -30.0, -20.0, -10.0, 0.0)
-HUM_DB = (-54.0, -46.0, -38.0, -30.0, -22.0)
+HUM_DB = (-50.0, -42.0, -34.0, -27.0, -20.0)
 HISS_DB = (-48.0, -42.0, -35.0, -28.0, -20.0)
 BURST_DB = (-30.0, -20.0, -10.0, -3.0, 4.0)
 OFFSET = (0.02, 0.06, 0.12, 0.25, 0.5)
-SMEAR_DB = (-40.0, -32.0, -24.0, -18.0, -12.0)
+SMEAR_DB = (-34.0, -28.0, -20.0, -13.0, -7.0)
 SQUEEZE_DB = (3.0, 9.0, 15.0, 21.0, 27.0)
 SILENCE_S = (0.55, 0.8, 1.2, 2.0, 3.0)
 COPIES = (1, 2, 3, 4, 6)
@@ -219,8 +219,10 @@ _ALL = ("music", "speech", "drums", "sustained")
 _BUSY = ("music", "speech", "sustained")
 
 INJECTORS: tuple[Injector, ...] = (
-    Injector("clipping", "clipping", CLIP_DB, "dB below the peak", _clip, accepts=("saturation", "over_compression"), material=_ALL),
-    Injector("saturation", "saturation", SOFT_DB, "dB of tanh drive", _soften, whole=True, accepts=("clipping", "over_compression")),
+    Injector("clipping", "clipping", CLIP_DB, "dB below the peak", _clip, accepts=("saturation", "over_compression"),
+             material=_ALL),  # fmt: skip
+    Injector("saturation", "saturation", SOFT_DB, "dB of tanh drive", _soften, whole=True, accepts=("clipping",
+             "over_compression")),  # fmt: skip
     Injector("impulse", "click", CLICK, "× local RMS", _impulses, material=_BUSY),
     Injector("discontinuity", "click", CLICK, "× local RMS", _jumps, material=_BUSY, accepts=("dc_offset",)),
     Injector("gap", "gap", GAP_S, "s", _gap, audible=1, material=_BUSY, accepts=("click", "silence")),
@@ -229,9 +231,12 @@ INJECTORS: tuple[Injector, ...] = (
     Injector("hum", "hum", HUM_DB, "dB of the sound's RMS", _hum, whole=True, material=_ALL),
     Injector("noise", "noise", HISS_DB, "dB of the sound's RMS", _hiss, whole=True, material=_ALL),
     Injector("noise_burst", "noise_burst", BURST_DB, "dB of the local RMS", _burst, material=_BUSY, accepts=("click",)),
-    Injector("dc_offset", "dc_offset", OFFSET, "of the RMS", _offset, whole=True, material=_ALL, accepts=("cut_start", "cut_end")),
-    Injector("pre_echo", "pre_echo", SMEAR_DB, "dB of the attack", _smear, material=("music", "drums"), accepts=("noise_burst",)),
-    Injector("over_compression", "over_compression", SQUEEZE_DB, "dB into a limiter", _squeeze, whole=True, accepts=("saturation", "clipping")),
+    Injector("dc_offset", "dc_offset", OFFSET, "of the RMS", _offset, whole=True, material=_ALL,
+             accepts=("cut_start", "cut_end")),  # fmt: skip
+    Injector("pre_echo", "pre_echo", SMEAR_DB, "dB of the attack", _smear, audible=3, material=("music", "drums"),
+             accepts=("noise_burst",)),  # fmt: skip
+    Injector("over_compression", "over_compression", SQUEEZE_DB, "dB into a limiter", _squeeze, whole=True,
+             accepts=("saturation", "clipping")),  # fmt: skip
     Injector("silence", "silence", SILENCE_S, "s", _silence, audible=0, material=_BUSY, accepts=("gap",)),
     Injector("repetition", "repetition", COPIES, "copies", _loop, audible=1, accepts=("click",)),
 )

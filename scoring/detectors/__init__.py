@@ -11,9 +11,16 @@ from collections.abc import Sequence
 
 from ..analysis import Analysis
 from ..report import Defect
+from .click import click
+from .dynamics import over_compression
+from .edges import cut_end, cut_start
 from .found import Detector
+from .hum import hum
 from .level import clipping, dc_offset, not_a_number, saturation
 from .missing import bandwidth_cut, gap, silence
+from .noise import noise, noise_burst
+from .pre_echo import pre_echo
+from .repetition import repetition
 from .stereo_field import phase_cancellation
 
 DETECTORS: Sequence[Detector] = (
@@ -24,6 +31,15 @@ DETECTORS: Sequence[Detector] = (
     gap,
     silence,
     bandwidth_cut,
+    click,
+    cut_start,
+    cut_end,
+    hum,
+    noise,
+    noise_burst,
+    pre_echo,
+    over_compression,
+    repetition,
 )
 
 
