@@ -220,9 +220,9 @@ _BUSY = ("music", "speech", "sustained")
 
 INJECTORS: tuple[Injector, ...] = (
     Injector("clipping", "clipping", CLIP_DB, "dB below the peak", _clip, accepts=("saturation", "over_compression"),
-             material=_ALL),  # fmt: skip
+             material=_ALL),
     Injector("saturation", "saturation", SOFT_DB, "dB of tanh drive", _soften, whole=True, accepts=("clipping",
-             "over_compression")),  # fmt: skip
+             "over_compression")),
     Injector("impulse", "click", CLICK, "× local RMS", _impulses, material=_BUSY),
     Injector("discontinuity", "click", CLICK, "× local RMS", _jumps, material=_BUSY, accepts=("dc_offset",)),
     Injector("gap", "gap", GAP_S, "s", _gap, audible=1, material=_BUSY, accepts=("click", "silence")),
@@ -232,11 +232,11 @@ INJECTORS: tuple[Injector, ...] = (
     Injector("noise", "noise", HISS_DB, "dB of the sound's RMS", _hiss, whole=True, material=_ALL),
     Injector("noise_burst", "noise_burst", BURST_DB, "dB of the local RMS", _burst, material=_BUSY, accepts=("click",)),
     Injector("dc_offset", "dc_offset", OFFSET, "of the RMS", _offset, whole=True, material=_ALL,
-             accepts=("cut_start", "cut_end")),  # fmt: skip
+             accepts=("cut_start", "cut_end")),
     Injector("pre_echo", "pre_echo", SMEAR_DB, "dB of the attack", _smear, audible=3, material=("music", "drums"),
-             accepts=("noise_burst",)),  # fmt: skip
+             accepts=("noise_burst",)),
     Injector("over_compression", "over_compression", SQUEEZE_DB, "dB into a limiter", _squeeze, whole=True,
-             accepts=("saturation", "clipping")),  # fmt: skip
+             accepts=("saturation", "clipping")),
     Injector("silence", "silence", SILENCE_S, "s", _silence, audible=0, material=_BUSY, accepts=("gap",)),
     Injector("repetition", "repetition", COPIES, "copies", _loop, audible=1, accepts=("click",)),
 )

@@ -27,7 +27,8 @@ def _begins_inside(x: Array, rate_hz: int, gain: float) -> tuple[int, float, flo
         return None
     near = part[:, : max(int(_JUMP_S * rate_hz), 12)]
     value, step = np.sqrt(np.square(near).mean()), np.sqrt(np.square(np.diff(near)).mean())
-    jump = np.sqrt(np.square(part[:, 0]).mean() / max(value, 1e-12) ** 2 + np.square(part[:, 1] - part[:, 0]).mean() / max(step, 1e-12) ** 2)
+    by_value, by_step = np.square(part[:, 0]).mean(), np.square(part[:, 1] - part[:, 0]).mean()
+    jump = np.sqrt(by_value / max(value, 1e-12) ** 2 + by_step / max(step, 1e-12) ** 2)
     level = np.sqrt(np.square(part[:, : max(int(_EDGE_S * rate_hz), 4)]).mean()) * gain
     return first, 20 * float(np.log10(max(level, 1e-10))), float(jump)
 
