@@ -22,9 +22,9 @@ _CHUNK_S = 20.0
 _FRAME_S = 0.0005
 _BESIDE = 60  # frames on either side in which nothing may be nearly as high: 30 ms, so that pulses of a voice reject each other
 _CORE = 3  # frames around the peak that are its own
-_LONE = 2.5  # how many times higher than anything beside it
+_LONE = 3.2  # how many times higher than anything beside it
 _SHORT = 0.7  # of the surplus within 2 ms, the part that must lie within 0.4 ms of the peak
-_STEP_DB = 5.0  # level before and after alike: else it is the beginning of a sound
+_STEP_DB = 5.0  # level before and after alike, else it is where a sound begins
 
 
 @dataclass(frozen=True)

@@ -70,27 +70,27 @@ def _differences(x: Array, lag: int, window: int) -> tuple[Array, Array]:
     return uniform_filter1d(d.astype(np.float64), width), uniform_filter1d(p.astype(np.float64), width)
 
 
-def _refined(x: Array, slow: Array, lag: int, factor: int) -> int:
-    """The lag in samples of the full rate, where the decimated sound agrees best."""
+def _refined(x: Array, slow: Array, lag: int, factor: int) -> set[int]:
+    """Lags in samples of the full rate near `lag` of the decimated sound at which it copies itself: tried where the decimated
+    sound agrees best, in each quarter of the sound."""
     window = max(int(_WINDOW_S * _SLOW_HZ), 8)
-    d, p = _differences(slow, lag, 4 * window)
-    if not d.size:
-        return 0
-    loud = p > 0.05 * p.max(initial=0.0)
-    k = int(np.argmin(np.where(loud, d / (p + 1e-20), np.inf)))
-    at = (k * max(window // 2, 1) + lag) * factor
-    half = window * factor
-    part = x[max(0, at - half) : at + half]
-    begin = max(0, at - half)
-    best, lowest = 0, np.inf
-    for one in range(lag * factor - 2 * factor, lag * factor + 2 * factor + 1):
-        if begin - one < 0:
+    d, p = _differences(slow, lag, 2 * window)
+    step, half = max(2 * window // 8, 1), window * factor
+    unlike = np.where(p > 0.02 * p.max(initial=0.0), d / (p + 1e-20), np.inf)
+    lags: set[int] = set()
+    for part in np.array_split(np.arange(unlike.size), 4):
+        if not part.size or not np.isfinite(unlike[part]).any():
             continue
-        other = x[begin - one : begin - one + part.size]
-        miss = float(np.square(part - other).mean())
-        if miss < lowest:
-            best, lowest = one, miss
-    return best
+        at = (int(part[np.argmin(unlike[part])]) * step + lag) * factor
+        begin = max(at - half, (lag + 2) * factor)
+        now = x[begin : at + half]
+        if now.size < half // 2:
+            continue
+        offsets = np.arange(lag * factor - 2 * factor, lag * factor + 2 * factor + 1)
+        miss = [float(np.square(now - x[begin - one : begin - one + now.size]).mean()) for one in offsets]
+        if min(miss) < 10 ** (_EXACT_DB / 10 + 1) * float(np.square(now).mean()):
+            lags.add(int(offsets[int(np.argmin(miss))]))
+    return lags
 
 
 def _static(x: Array, rate_hz: int) -> bool:
@@ -116,7 +116,8 @@ def repeats(samples: Array, rate_hz: int, shortest_s: float = 0.5) -> list[Repea
     window = int(_WINDOW_S * rate_hz)
     ground = float(np.square(x).mean()) * 1e-4
     found: list[Repeat] = []
-    for lag in {_refined(x, slow, int(c), factor) for c in _lags(slow, int(_SHORTEST_LAG_S * rate_hz / factor))} - {0}:
+    candidates = _lags(slow, int(_SHORTEST_LAG_S * rate_hz / factor))
+    for lag in sorted({one for c in candidates for one in _refined(x, slow, int(c), factor)}):
         d, p = _differences(x, lag, window)
         step = max(window // 8, 1)
         same = (d < p * 10 ** (_EXACT_DB / 10)) & (p > ground)

@@ -206,7 +206,7 @@ SOFT_DB = (0.0, 8.0, 14.0, 20.0, 26.0)
 CLICK = (0.25, 0.5, 1.0, 2.0, 4.0)
 GAP_S = (0.012, 0.025, 0.06, 0.15, 0.4)
 CUT_DB = (-40.0, -30.0, -20.0, -10.0, 0.0)
-HUM_DB = (-50.0, -42.0, -34.0, -27.0, -20.0)
+HUM_DB = (-44.0, -37.0, -30.0, -24.0, -18.0)
 HISS_DB = (-48.0, -42.0, -35.0, -28.0, -20.0)
 BURST_DB = (-30.0, -20.0, -10.0, -3.0, 4.0)
 OFFSET = (0.02, 0.06, 0.12, 0.25, 0.5)
@@ -223,13 +223,13 @@ INJECTORS: tuple[Injector, ...] = (
              material=_ALL),
     Injector("saturation", "saturation", SOFT_DB, "dB of tanh drive", _soften, whole=True, accepts=("clipping",
              "over_compression")),
-    Injector("impulse", "click", CLICK, "× local RMS", _impulses, material=_BUSY),
-    Injector("discontinuity", "click", CLICK, "× local RMS", _jumps, material=_BUSY, accepts=("dc_offset",)),
+    Injector("impulse", "click", CLICK, "× local RMS", _impulses, audible=3, material=_BUSY),
+    Injector("discontinuity", "click", CLICK, "× local RMS", _jumps, audible=3, material=_BUSY, accepts=("dc_offset",)),
     Injector("gap", "gap", GAP_S, "s", _gap, audible=1, material=_BUSY, accepts=("click", "silence")),
     Injector("cut_start", "cut_start", CUT_DB, "dB at the edge", _cut(False), material=_BUSY),
     Injector("cut_end", "cut_end", CUT_DB, "dB at the edge", _cut(True), material=_BUSY),
-    Injector("hum", "hum", HUM_DB, "dB of the sound's RMS", _hum, whole=True, material=_ALL),
-    Injector("noise", "noise", HISS_DB, "dB of the sound's RMS", _hiss, whole=True, material=_ALL),
+    Injector("hum", "hum", HUM_DB, "dB of the sound's RMS", _hum, audible=3, whole=True, material=_ALL),
+    Injector("noise", "noise", HISS_DB, "dB of the sound's RMS", _hiss, audible=3, whole=True, material=_ALL),
     Injector("noise_burst", "noise_burst", BURST_DB, "dB of the local RMS", _burst, material=_BUSY, accepts=("click",)),
     Injector("dc_offset", "dc_offset", OFFSET, "of the RMS", _offset, whole=True, material=_ALL,
              accepts=("cut_start", "cut_end")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from ..analysis import Analysis
 from ..report import Defect
@@ -16,11 +17,12 @@ _CEILING_DB = 1.0  # blocks whose peak lies within this of the ceiling are held 
 _SHARE = 0.5
 _CHANGE_DB = 0.8
 _HEARD_DB = -40.0
+_SLOW_BLOCKS = 5
 
 
 def held_down(x: Array, rate_hz: int) -> tuple[float, float]:
     """Of the blocks of 20 ms of `[C, T]` (without those 40 dB below the loudest): the share, 0 … 1, whose peak lies within
-    1 dB of the ceiling (the 99 % quantile of the peaks), and how much more their RMS changes than their peaks do, dB
+    1 dB of the ceiling (the 99 % quantile of the peaks), and how much more the RMS over 0.1 s changes than their peaks do, dB
     (between the 20 % and 90 % quantiles).
 
     >>> t = np.arange(96_000) / 48_000
@@ -32,7 +34,8 @@ def held_down(x: Array, rate_hz: int) -> tuple[float, float]:
     count = x.shape[1] // size
     blocks = x[:, : count * size].reshape(x.shape[0], count, size)
     peaks = 20 * np.log10(np.maximum(blocks.max(axis=(0, 2)), -blocks.min(axis=(0, 2))).astype(np.float64) + 1e-12)
-    levels = 10 * np.log10(np.einsum("cnb,cnb->n", blocks, blocks).astype(np.float64) / (size * x.shape[0]) + 1e-24)
+    power = np.einsum("cnb,cnb->n", blocks, blocks).astype(np.float64) / (size * x.shape[0])
+    levels = 10 * np.log10(np.maximum(uniform_filter1d(power, _SLOW_BLOCKS), 1e-24))
     heard = peaks > peaks.max() + _HEARD_DB
     peaks, levels = peaks[heard], levels[heard]
     ceiling = float(np.quantile(peaks, 0.99))

@@ -11,8 +11,8 @@ from ..report import Defect
 from ..samples import Array
 from .found import found
 
-_SILENT_DB, _LEAST_DB = -90.0, -60.0
-_JUMP = 0.15
+_SILENT_DB, _LEAST_DB, _WORST_DB = -90.0, -52.0, -15.0
+_JUMP = 0.2
 _EDGE_S, _JUMP_S, _BESIDE_S = 0.002, 0.003, 0.010
 
 
@@ -40,17 +40,20 @@ def _cut(kind: str, a: Analysis, x: Array) -> Iterator[Defect]:
     if edge is None or edge[1] < _LEAST_DB or edge[2] < _JUMP:
         return
     first, level, jump = edge
+    if kind == "cut_start" and first > _EDGE_S * a.rate_hz:
+        return
     last = min(first + int(_BESIDE_S * a.rate_hz), x.shape[1])
     span = (first, last) if kind == "cut_start" else (x.shape[1] - last, x.shape[1] - first)
-    yield found(kind, 0.05 + 0.95 * (level - _LEAST_DB) / 45.0, span, a, level_db=round(level, 1), jump=round(jump, 3))
+    severity = 0.05 + 0.95 * (level - _LEAST_DB) / (_WORST_DB - _LEAST_DB)
+    yield found(kind, severity, span, a, level_db=round(level, 1), jump=round(jump, 3))
 
 
 def cut_start(a: Analysis) -> Iterator[Defect]:
-    """`cut_start`: begins in the middle of a sound: above −60 dB within 2 ms (after −18 LUFS), with a jump. Silence before
-    it hides nothing. −60 dB is severity 0.05, −15 dB is 1."""
+    """`cut_start`: begins in the middle of a sound: above −52 dB within 2 ms (after −18 LUFS), with a jump. After a
+    silence of more than 2 ms it is taken for an attack. −52 dB is severity 0.05, −15 dB is 1."""
     yield from _cut("cut_start", a, a.samples)
 
 
 def cut_end(a: Analysis) -> Iterator[Defect]:
-    """`cut_end`: stops in the middle of a sound; the same measure backwards."""
+    """`cut_end`: stops in the middle of a sound; the same measure backwards, and silence after it hides nothing."""
     yield from _cut("cut_end", a, a.samples[:, ::-1])

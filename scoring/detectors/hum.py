@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft
 from scipy.signal import firwin, get_window, upfirdn
 
@@ -13,17 +15,21 @@ from ..report import Defect
 from ..samples import Array, merged
 from .found import found
 
-_TOP_HZ = 630.0
+_TOP_HZ = 700.0
 _WINDOW_S, _SHORTEST_S = 8.0, 3.0
 _MAINS_HZ, _OFF_HZ, _STEP_HZ = (50.0, 60.0), 0.25, 0.025
 _HARMONICS = 10
-_ABOVE_DB, _FEWEST = 9.0, 3
+_ABOVE_DB, _FEWEST = 8.0, 3
+_STEADY_S, _STEADY = 1.0, 0.3  # in most windows of a second a line has at least this part of its power, and not over the inverse
+_ELSEWHERE_HZ = (-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
+_MORE = 1.1  # than as good a family anywhere else: what comes in time with a beat has lines everywhere
+_WEAKEST = 10**-4.5  # of the strongest line: below it lies what the window leaks
 _BESIDE = (4, 12)  # bins on either side: beyond the main lobe of what stands still, within that of what does not
 _LEAST_DB, _WORST_DB = -66.0, -26.0
 
 
 def _slow(x: Array, rate_hz: int) -> tuple[Array, float]:
-    """`[C, T]` decimated to what holds 630 Hz, and its rate."""
+    """`[C, T]` decimated to what holds 700 Hz, and its rate."""
     factor = max(int(rate_hz // (3.2 * _TOP_HZ)), 1)
     if factor == 1:
         return x, float(rate_hz)
@@ -44,29 +50,53 @@ def line_heights_db(power: Array, width_hz: float, base_hz: Array) -> tuple[Arra
     return 10 * np.log10((peak + 1e-25) / (np.maximum(below, above) + 1e-25)), peak
 
 
+def _steady(x: Array, rate: float, hz: Array, power: Array) -> npt.NDArray[np.bool_]:
+    """Which of the lines at `hz` with mean square `power` are there all the time: in windows of 1 s, their 25 % quantile is
+    not below 0.3 of it, nor their 75 % quantile above 3.3 times."""
+    size, hop = int(_STEADY_S * rate), int(_STEADY_S * rate / 4)
+    window = get_window("hann", size)
+    kernel = (window * np.exp(-2j * np.pi * hz[:, None] * np.arange(size) / rate)).T
+    views = sliding_window_view(x, size, axis=1)[:, ::hop]
+    found = np.square(np.abs(views @ kernel)).mean(axis=0) * (2.0 / float(window.sum()) ** 2)
+    low, high = np.quantile(found, [0.25, 0.75], axis=0)
+    return np.asarray((low > _STEADY * power) & (high < power / _STEADY))
+
+
+def _scores(heights: Array) -> Array:
+    return np.asarray(np.where(heights > _ABOVE_DB, np.minimum(heights, 30.0), 0.0).sum(axis=1))
+
+
 def _of_window(x: Array, rate: float) -> tuple[float, float, int] | None:
     """(base in Hz, mean square of all its lines, their number) of one window `[C, T]`, or None."""
     size = x.shape[1]
     window = get_window("hann", size)
-    spectra = rfft(x * window, axis=1)
-    power = np.square(np.abs(spectra)).mean(axis=0) * (2.0 / float(window.sum()) ** 2)
+    power = np.square(np.abs(rfft(x * window, axis=1))).mean(axis=0) * (2.0 / float(window.sum()) ** 2)
     best: tuple[float, float, int] | None = None
     most = 0.0
+    near = np.arange(-_OFF_HZ, _OFF_HZ + 1e-9, _STEP_HZ)
     for mains in _MAINS_HZ:
-        bases = np.arange(mains - _OFF_HZ, mains + _OFF_HZ + 1e-9, _STEP_HZ)
+        elsewhere = sorted(float(_scores(line_heights_db(power, rate / size, mains + d + near)[0]).max()) for d in _ELSEWHERE_HZ)
+        bases = mains + near
         heights, levels = line_heights_db(power, rate / size, bases)
-        stands = heights > _ABOVE_DB
-        score = np.where(stands, np.minimum(heights, 30.0), 0.0).sum(axis=1) * (stands.sum(axis=1) >= _FEWEST)
+        score = _scores(heights)
         i = int(np.argmax(score))
-        if score[i] > most:
+        if score[i] <= max(most, _FEWEST * _ABOVE_DB, _MORE * elsewhere[-3]):
+            continue
+        stands = (heights[i] > _ABOVE_DB) & (levels[i] > _WEAKEST * levels[i].max())
+        if not stands.any():
+            continue
+        lines = bases[i] * (1 + np.flatnonzero(stands))
+        stands[stands] = _steady(x, rate, lines, levels[i][stands])
+        if stands.sum() >= _FEWEST and stands[:3].any():
             most = float(score[i])
-            best = float(bases[i]), float(levels[i][stands[i]].sum()), int(stands[i].sum())
+            best = float(bases[i]), float(levels[i][stands].sum()), int(stands.sum())
     return best
 
 
 def hum(a: Analysis) -> Iterator[Defect]:
     """`hum`: at least three of the first ten harmonics of 50 or 60 Hz (within 0.25 Hz; no note of the scale has several
-    there) as lines so narrow that they must stand still over 8 s, which bass notes do not. Severity by their level together
+    there), one of them among the first three, as lines so narrow that they must stand still over 8 s and as strong in every
+    second of it, which bass notes are not. Severity by their level together
     after −18 LUFS: −66 dB is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s."""
     if a.duration_s < _SHORTEST_S or a.rate_hz < 2_000 or a.silent:
         return

@@ -69,9 +69,10 @@ def noise(a: Analysis) -> Iterator[Defect]:
                     spread_db=round(float(np.median(spreads[noisy])), 2))  # fmt: skip
 
 
-_STEP_S, _SHORTEST_S, _LONGEST_S = 0.002, 0.012, 0.6
+_STEP_S, _SHORTEST_S, _LONGEST_S = 0.002, 0.018, 0.6
 _JUMP_DB, _EVEN_DB, _SPREAD_DB = 8.0, 3.5, 2.5
-_LEAST_BURST_DB = -60.0
+_LEAST_BURST_DB = -52.0
+_BURST_FLATNESS = 0.3
 
 
 def _second_difference(x: Array, step: int) -> Array:
@@ -90,7 +91,8 @@ def _plateaus(level: Array) -> list[tuple[int, int, float]]:
     rise = level[2:] - level[:-2]
     for k in np.flatnonzero((rise > _JUMP_DB) & (rise >= np.maximum(np.roll(rise, 1), np.roll(rise, -1)))) + 1:
         ground = float(np.median(level[max(0, k - near) : max(k, 1)]))
-        stays = level[k + 1 : k + 1 + longest] > ground + 0.6 * _JUMP_DB
+        plateau = float(np.median(level[k + 1 : k + 1 + shortest]))
+        stays = level[k + 1 : k + 1 + longest] > plateau - 0.6 * _JUMP_DB
         length = int(np.argmin(stays)) if not stays.all() else 0
         if length < shortest:
             continue
@@ -101,14 +103,22 @@ def _plateaus(level: Array) -> list[tuple[int, int, float]]:
         begin, end = float(np.mean(inside[:third])), float(np.mean(inside[-third - 1 : -1]))
         even = abs(begin - end) < _EVEN_DB and float(np.std(inside[:-1])) < _SPREAD_DB
         falls = bool(after.size) and end - float(np.median(after)) > _JUMP_DB
-        if even and falls:
-            out.append((int(first), int(last), float(np.mean(inside) - max(ground, float(np.median(after))))))
+        if even and falls and plateau - ground > _JUMP_DB:
+            out.append((int(first), int(last), float(plateau - max(ground, float(np.median(after))))))
     return out
 
 
+def _is_noise(x: Array) -> bool:
+    """Whether the upper half of the spectrum of `[C, T]` has no lines in it."""
+    spectra = rfft(x * get_window("hann", x.shape[1]).astype(np.float32), axis=1)
+    power = np.square(np.abs(spectra)).mean(axis=0) + 1e-20
+    upper = power[int(0.45 * power.size) : int(0.9 * power.size)]
+    return bool(np.exp(np.log(upper).mean()) > _BURST_FLATNESS * upper.mean())
+
+
 def noise_burst(a: Analysis) -> Iterator[Defect]:
-    """`noise_burst`: 12 to 600 ms of noise that begins at once, stays even and ends at once (in the second difference; a
-    snare or a hi-hat decays). Severity by its level after −18 LUFS: −60 dBFS is 0.05, −10 dBFS is 1."""
+    """`noise_burst`: 18 to 600 ms of noise that begins at once, stays even and ends at once (in the second difference; a
+    snare or a hi-hat decays). Severity by its level after −18 LUFS: −52 dBFS is 0.05, −10 dBFS is 1."""
     step = int(_STEP_S * a.rate_hz)
     if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 50 * step:
         return
@@ -118,10 +128,12 @@ def noise_burst(a: Analysis) -> Iterator[Defect]:
         if first <= done:
             continue
         done = last
+        if not _is_noise(a.samples[:, first * step : last * step]):
+            continue
         # white noise of variance σ² has a second difference of variance 6σ²
-        size = float(np.mean(level[first:last])) - 7.8 + 20 * np.log10(a.gain)
+        size = float(np.mean(level[first:last])) - 7.8 + 20 * float(np.log10(a.gain))
         if size > _LEAST_BURST_DB:
-            severity = 0.05 + 0.95 * (size - _LEAST_BURST_DB) / 50.0
+            severity = 0.05 + 0.95 * (size - _LEAST_BURST_DB) / 42.0
             yield found("noise_burst", severity, (first * step, min(last * step, a.samples.shape[1])), a,
                         level_db=round(size, 1), above_beside_db=round(height, 1))  # fmt: skip
 

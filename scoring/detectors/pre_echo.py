@@ -13,7 +13,7 @@ from ..samples import Array
 from .found import MOST_SPANS, found
 
 _FRAME_S = 0.001
-_ATTACK_DB, _OVER_ALL_DB, _RISE_DB, _EVEN_DB = 4.0, 16.0, 5.0, 4.0
+_ATTACK_DB, _OVER_ALL_DB, _RISE_DB, _EVEN_DB = 4.0, 12.0, 4.0, 4.0
 _NEAR, _FAR = (3, 18), (30, 70)  # ms before the attack: where smearing is, and where it is not yet
 _OVERTAKEN = 30  # ms
 _FEWEST, _SHARE = 3, 0.4
@@ -56,7 +56,7 @@ def smeared(p: Array) -> tuple[Array, Array, Array]:
 
 
 def pre_echo(a: Analysis) -> Iterator[Defect]:
-    """`pre_echo`: before at least 40 % of the attacks, and three, the treble lies on a step 5 dB and more above what was there
+    """`pre_echo`: before at least 40 % of the attacks, and three, the treble lies on a step 4 dB and more above what was there
     before, even, and not over 45 dB below the attack. Only a coder does this to attack after attack. Severity by the
     step's level against the attack: −45 dB is 0.05, −10 dB is 1."""
     step = max(int(_FRAME_S * a.rate_hz), 4)
