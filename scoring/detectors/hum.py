@@ -19,10 +19,10 @@ _TOP_HZ = 700.0
 _WINDOW_S, _SHORTEST_S = 8.0, 3.0
 _MAINS_HZ, _OFF_HZ, _STEP_HZ = (50.0, 60.0), 0.25, 0.025
 _HARMONICS = 10
-_ABOVE_DB, _FEWEST = 8.0, 3
+_ABOVE_DB, _FEWEST = 8.0, 4
 _STEADY_S, _STEADY = 1.0, 0.3  # in most windows of a second a line has at least this part of its power, and not over the inverse
 _ELSEWHERE_HZ = (-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
-_MORE = 1.1  # than as good a family anywhere else: what comes in time with a beat has lines everywhere
+_MORE = 1.0  # times the fourth best of other families: what comes in time with a beat has lines everywhere
 _WEAKEST = 10**-4.5  # of the strongest line: below it lies what the window leaks
 _BESIDE = (4, 12)  # bins on either side: beyond the main lobe of what stands still, within that of what does not
 _LEAST_DB, _WORST_DB = -66.0, -26.0
@@ -80,7 +80,7 @@ def _of_window(x: Array, rate: float) -> tuple[float, float, int] | None:
         heights, levels = line_heights_db(power, rate / size, bases)
         score = _scores(heights)
         i = int(np.argmax(score))
-        if score[i] <= max(most, _FEWEST * _ABOVE_DB, _MORE * elsewhere[-3]):
+        if score[i] <= max(most, _FEWEST * _ABOVE_DB, _MORE * elsewhere[-4]):
             continue
         stands = (heights[i] > _ABOVE_DB) & (levels[i] > _WEAKEST * levels[i].max())
         if not stands.any():
@@ -94,7 +94,7 @@ def _of_window(x: Array, rate: float) -> tuple[float, float, int] | None:
 
 
 def hum(a: Analysis) -> Iterator[Defect]:
-    """`hum`: at least three of the first ten harmonics of 50 or 60 Hz (within 0.25 Hz; no note of the scale has several
+    """`hum`: at least four of the first ten harmonics of 50 or 60 Hz (within 0.25 Hz; no note of the scale has several
     there), one of them among the first three, as lines so narrow that they must stand still over 8 s and as strong in every
     second of it, which bass notes are not. Severity by their level together
     after −18 LUFS: −66 dB is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s."""
