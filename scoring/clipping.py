@@ -16,6 +16,7 @@ from .samples import Array, as_samples
 
 _LONG_RUN = 8
 _NEAR_CEILING = 0.9
+_CEILINGS_A_SECOND = 5  # a clipped passage may lie beside a louder one that is not
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,16 @@ def _ceilings(x: Array, block: int) -> tuple[Array, Array]:
 
 def _channel_runs(x: Array, rate_hz: int, flat: float, shortest: int, corner: float) -> Array:
     """Runs `[N, 3]` (start, end, level) in one channel: |Δ| ≤ `flat` over at least `shortest` samples, within
-    10 % of the highest value of that second on that side, and within three samples before and after the wave
-    has moved inwards by at least `corner`."""
+    10 % of the highest value of that fifth of a second on that side, and within three samples before and
+    after the wave has moved inwards by at least `corner`."""
     still = np.abs(np.diff(x)) <= flat
     edges = np.flatnonzero(np.diff(np.concatenate(([False], still, [False])).astype(np.int8)))
     first, last = edges[::2], edges[1::2]  # sample first … last inclusive stand still
     keep = (last - first + 1 >= shortest) & (first >= 3) & (last < x.size - 3)
     first, last = first[keep], last[keep]
-    up, down = _ceilings(x, rate_hz)
-    sign, second = np.sign(x[first]), first // rate_hz
+    block = max(rate_hz // _CEILINGS_A_SECOND, 1)
+    up, down = _ceilings(x, block)
+    sign, second = np.sign(x[first]), first // block
     keep = np.abs(x[first]) >= _NEAR_CEILING * np.where(sign > 0, up[second], down[second])
     first, last, sign = first[keep], last[keep], sign[keep]
     into = sign * (x[first] - x[first - 3])

@@ -85,6 +85,15 @@ DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
         "wrong_key": 1.5,
         "wrong_tempo": 1.5,
         "tempo_drift": 0.7,
+        "click": 1.5,
+        "cut_start": 0.5,
+        "cut_end": 0.7,
+        "hum": 1.5,
+        "noise": 1.0,
+        "noise_burst": 1.5,
+        "pre_echo": 1.0,
+        "over_compression": 1.0,
+        "repetition": 1.0,
     }
 )
 

@@ -11,12 +11,19 @@ from collections.abc import Sequence
 
 from ..analysis import Analysis
 from ..report import Defect
+from .click import click
+from .dynamics import over_compression
+from .edges import cut_end, cut_start
 from .found import Detector
 from .harmonic import thd
+from .hum import hum
 from .images import aliasing
 from .level import clipping, dc_offset, not_a_number, saturation
 from .missing import bandwidth_cut, gap, silence
+from .noise import noise, noise_burst
 from .pitch import mistuned, wrong_key
+from .pre_echo import pre_echo
+from .repetition import repetition
 from .resonance import decoder_comb, harsh
 from .stereo_field import false_stereo, phase_cancellation
 from .tempo import tempo_change, wrong_tempo
@@ -40,6 +47,15 @@ DETECTORS: Sequence[Detector] = (
     wrong_key,
     wrong_tempo,
     tempo_change,
+    click,
+    cut_start,
+    cut_end,
+    hum,
+    noise,
+    noise_burst,
+    pre_echo,
+    over_compression,
+    repetition,
 )
 
 

@@ -1,0 +1,178 @@
+"""Ground truth for the detectors: known defects in clean sounds, at five strengths and known random times.
+
+    python benchmarks/defects.py [--split tune|judge|both] [--clips N] [--only NAME ...] [--out FILE]
+
+A line an injector. `precision`, `recall`: at audible strengths, over spans; a detection counts as right when it touches a
+true span, 50 ms allowed. `false`: share of clean sounds (all kinds, after a random gain) in which the type is reported.
+`edge`: error of a found span's two ends in ms, median and 95th percentile, at audible strengths; none for defects without
+a place. `rises`: share of ladders in which severity never falls from the weakest to the strongest (not found is 0).
+`beside` (with --all): other types reported at audible strengths that the clean sound has not and the injector does not
+accept, by how often. Thresholds are set on `tune` only; `judge` is what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from injectors.kind import Injector
+from injectors.time import INJECTORS as IN_TIME
+from material import FIRST_SEED, Sound, absent, sounds
+from segue.scoring.analysis import Analysis
+from segue.scoring.detectors import DETECTORS, detect
+from segue.scoring.report import Defect
+
+NEAR_S = 0.05
+GAIN_DB = (-20.0, 3.0)
+
+
+def injectors() -> tuple[Injector, ...]:
+    if importlib.util.find_spec("injectors.spectrum") is None:
+        return IN_TIME
+    return (*IN_TIME, *importlib.import_module("injectors.spectrum").INJECTORS)
+
+
+@dataclass
+class Tally:
+    """Counts of one injector over all its sounds."""
+
+    right: int = 0
+    wrong: int = 0
+    hit: int = 0
+    missed: int = 0
+    clean: int = 0
+    alarms: list[str] = field(default_factory=list)
+    edges_s: list[float] = field(default_factory=list)
+    ladders: int = 0
+    rising: int = 0
+    found_at: list[list[bool]] = field(default_factory=lambda: [[] for _ in range(5)])
+    severities: list[list[float]] = field(default_factory=list)
+    beside: Counter[str] = field(default_factory=Counter)
+
+    def result(self) -> dict[str, Any]:
+        def share(a: int, b: int) -> float | None:
+            return round(a / b, 4) if b else None
+
+        edges = np.array(self.edges_s) * 1000
+        return {
+            "precision": share(self.right, self.right + self.wrong), "recall": share(self.hit, self.hit + self.missed),
+            "false_alarms": share(len(self.alarms), self.clean), "clean_sounds": self.clean, "false_alarms_in": self.alarms,
+            "edge_median_ms": round(float(np.median(edges)), 1) if edges.size else None,
+            "edge_95_ms": round(float(np.percentile(edges, 95)), 1) if edges.size else None,
+            "monotone": share(self.rising, self.ladders), "ladders": self.ladders,
+            "found_at_each_strength": [share(sum(f), len(f)) for f in self.found_at],
+            "median_severity": [round(float(m), 3) for m in np.median(self.severities, axis=0)] if self.severities else None,
+            "beside": dict(self.beside.most_common()),
+        }  # fmt: skip
+
+
+def touches(d: Defect, span: tuple[float, float]) -> bool:
+    return d.start_s <= span[1] + NEAR_S and d.end_s >= span[0] - NEAR_S
+
+
+def compare(found: Sequence[Defect], true: Sequence[tuple[float, float]], tally: Tally, whole: bool) -> None:
+    """Count one damaged sound at an audible strength."""
+    tally.right += sum(any(touches(d, t) for t in true) for d in found)
+    tally.wrong += sum(not any(touches(d, t) for t in true) for d in found)
+    for span in true:
+        mine = [d for d in found if touches(d, span)]
+        tally.hit += bool(mine)
+        tally.missed += not mine
+        if mine and not whole:
+            tally.edges_s += [abs(min(d.start_s for d in mine) - span[0]), abs(max(d.end_s for d in mine) - span[1])]
+
+
+def detectors_of(kind: str) -> Sequence[Any]:
+    named = [d for d in DETECTORS if d.__name__ == kind]
+    return named or DETECTORS
+
+
+def climb(sound: Sound, injector: Injector, tally: Tally, everything: bool) -> None:
+    """One ladder: the same places, five strengths, a random gain after each."""
+    key = [sound.seed, zlib.crc32(f"{injector.name} {sound.source} {sound.kind}".encode())]
+    own = DETECTORS if everything else detectors_of(injector.defect)
+    gains = 10 ** (np.random.default_rng([*key, 1]).uniform(*GAIN_DB, 6) / 20)
+    before = detect(Analysis(sound.samples * np.float32(gains[5]), sound.rate_hz), own)
+    severities = []
+    if sound.kind in injector.material:
+        for level in range(5):
+            damaged, true = injector.inject(sound.samples, sound.rate_hz, level, np.random.default_rng(key))
+            if not true:
+                return
+            found = detect(Analysis(damaged * np.float32(gains[level]), sound.rate_hz), own)
+            mine = [d for d in found if d.type == injector.defect]
+            placed = [d for d in mine if any(touches(d, t) for t in true)]
+            severities.append(max((d.severity for d in placed), default=0.0))
+            tally.found_at[level].append(bool(placed))
+            if level >= injector.audible:
+                compare(mine, true, tally, injector.whole)
+                allowed = {d.type for d in before} | {injector.defect, *injector.accepts}
+                tally.beside.update({d.type for d in found} - allowed)
+        tally.severities.append(severities)
+        tally.ladders += 1
+        tally.rising += bool(np.all(np.diff(severities) >= -1e-9))
+    tally.clean += 1
+    if any(d.type == injector.defect for d in before):
+        tally.alarms.append(str(sound))
+
+
+def measure(split: str, clips: int, chosen: Sequence[Injector], everything: bool) -> dict[str, Any]:
+    """Figures of each chosen injector on `clips` sounds of `split`."""
+    tallies = {i.name: Tally() for i in chosen}
+    for sound in sounds(split, clips):
+        for injector in chosen:
+            climb(sound, injector, tallies[injector.name], everything)
+    return {name: tally.result() for name, tally in tallies.items()}
+
+
+def line(name: str, r: dict[str, Any]) -> str:
+    def text(value: float | None, width: int, form: str) -> str:
+        return f"{'-':>{width}}" if value is None else f"{value:>{width}{form}}"
+
+    return (
+        f"{name:22}{text(r['precision'], 10, '.3f')}{text(r['recall'], 8, '.3f')}{text(r['false_alarms'], 8, '.3f')}"
+        f"{text(r['edge_median_ms'], 9, '.1f')}{text(r['edge_95_ms'], 8, '.1f')}{text(r['monotone'], 8, '.3f')}"
+        f"{r['ladders']:>5}  {' '.join('-' if f is None else f'{f:.2f}' for f in r['found_at_each_strength'])}"
+        f"  {' '.join(f'{s:.2f}' for s in r['median_severity'] or ())}  {r['beside'] or ''}"
+    )
+
+
+def main() -> None:
+    known = {i.name: i for i in injectors()}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="write the JSON here as well")
+    parser.add_argument("--split", choices=[*FIRST_SEED, "both"], default="both")
+    parser.add_argument("--clips", type=int, default=28, help="clean sounds of each split")
+    parser.add_argument("--only", nargs="+", choices=known, default=list(known), metavar="NAME", help=", ".join(known))
+    parser.add_argument("--all", action="store_true", help="run every detector on every sound, and print what else is reported")
+    args = parser.parse_args()
+    for reason in absent():
+        print(reason, file=sys.stderr)
+    result: dict[str, Any] = {"clips": args.clips, "left_out": absent()}
+    for split in FIRST_SEED if args.split == "both" else (args.split,):
+        result[split] = measure(split, args.clips, [known[name] for name in args.only], args.all)
+        print(f"{split:22}{'precision':>10}{'recall':>8}{'false':>8}{'edge 50%':>9}{'95% ms':>8}{'rises':>8}{'n':>5}  "
+              f"found at each strength · median severity")  # fmt: skip
+        for name, figures in result[split].items():
+            print(line(name, figures), flush=True)
+            if figures["false_alarms_in"]:
+                print(f"    false: {', '.join(figures['false_alarms_in'][:8])}")
+    if args.out is not None:
+        args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

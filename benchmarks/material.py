@@ -1,0 +1,120 @@
+"""Clean sounds that defects are put into: composed music (built-in synthesiser, real instrument samples), stems, speech.
+
+Everything follows from a seed. `tune` takes seeds from 0, `judge` from 10,000, so what a threshold was set on is never what
+it is judged on. Every sound is faded in and out, because a composed clip ends where its time is up. Knows no defect.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import soundfile
+import soxr
+from segue.pipeline.errors import RequestError
+from segue.training.corpus import make_clip
+
+FIRST_SEED = {"tune": 0, "judge": 10_000}
+SECONDS = 8.0
+_SUSTAINED = ("strings", "woodwinds", "brass", "vocals", "synth", "keyboard")
+_WORDS = (
+    "The north wind and the sun were disputing which was the stronger.",
+    "A traveller came along, wrapped in a warm cloak, and they agreed to try.",
+    "Then the sun shone out warmly, and at once the traveller took off his cloak.",
+    "She sells sea shells by the sea shore, and the shells she sells are surely shells.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """Clean samples `[C, T]`, float32. ``kind``: music, drums, sustained or speech; ``source``: how it was made."""
+
+    kind: str
+    source: str
+    seed: int
+    samples: np.ndarray
+    rate_hz: int
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.kind} {self.seed}"
+
+
+def faded(x: np.ndarray, rate_hz: int, in_s: float = 0.03, out_s: float = 0.3) -> np.ndarray:
+    """With raised-cosine ramps at both edges."""
+    y = np.array(x, dtype=np.float32)
+    for seconds, part in ((in_s, y), (out_s, y[:, ::-1])):
+        n = min(int(seconds * rate_hz), y.shape[1] // 2)
+        part[:, :n] *= (0.5 - 0.5 * np.cos(np.pi * np.arange(n) / n)).astype(np.float32)
+    return y
+
+
+def _resampled(x: np.ndarray, rate_hz: int, to_hz: int) -> np.ndarray:
+    return np.ascontiguousarray(soxr.resample(x.T, rate_hz, to_hz).T, dtype=np.float32)
+
+
+def _synth(seed: int) -> Sound:
+    clip = make_clip(seed, SECONDS)
+    return Sound("music", "synth", seed, faded(clip.samples, clip.rate_hz), clip.rate_hz)
+
+
+def _synth_48(seed: int) -> Sound:
+    clip = make_clip(seed, SECONDS)
+    return Sound("music", "synth48", seed, faded(_resampled(clip.samples, clip.rate_hz, 48_000), 48_000), 48_000)
+
+
+def _stem(seed: int, kind: str) -> Sound | None:
+    clip = make_clip(seed, SECONDS)
+    names = [n for n in (("drums", "percussion") if kind == "drums" else _SUSTAINED) if n in clip.stems]
+    return Sound(kind, "synth", seed, faded(clip.stems[names[0]], clip.rate_hz), clip.rate_hz) if names else None
+
+
+def _fluid(seed: int, kind: str = "music") -> Sound | None:
+    clip = make_clip(seed, SECONDS, 48_000, "fluidsynth")
+    x = clip.samples
+    if kind == "drums":
+        if "drums" not in clip.stems:
+            return None
+        x = clip.stems["drums"]
+    return Sound(kind, "fluidsynth", seed, faded(x, clip.rate_hz), clip.rate_hz)
+
+
+def _speech(seed: int) -> Sound:
+    made = subprocess.run(
+        ["espeak-ng", "--stdout", "-s", str(130 + 10 * (seed % 6)), "-p", str(30 + 9 * (seed % 5)),
+         " ".join(_WORDS[(seed + i) % len(_WORDS)] for i in range(2))],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    samples, rate = soundfile.read(io.BytesIO(made.stdout), always_2d=True, dtype="float32")
+    return Sound("speech", "espeak-ng", seed, faded(samples.T[:, : int(SECONDS * rate)], rate), rate)
+
+
+@cache
+def absent() -> tuple[str, ...]:
+    """What this machine can't make, with the reason; the rest is used without it."""
+    reasons = []
+    try:
+        make_clip(0, 0.5, 24_000, "fluidsynth")
+    except RequestError as error:
+        reasons.append(f"real instrument samples left out: {error}".splitlines()[0])
+    if shutil.which("espeak-ng") is None:
+        reasons.append("speech left out: espeak-ng is not installed (Debian: apt install espeak-ng)")
+    return tuple(reasons)
+
+
+def sounds(split: str, clips: int) -> Iterator[Sound]:
+    """About `clips` clean sounds of `split`, the kinds in turn. Raises KeyError for another split."""
+    missing = " ".join(absent())
+    makers = [_synth, _synth_48, lambda s: _stem(s, "drums"), lambda s: _stem(s, "sustained")]
+    if "instrument" not in missing:
+        makers += [_fluid, _fluid, lambda s: _fluid(s, "drums")]
+    if "speech" not in missing:
+        makers += [_speech]
+    for number in range(clips):
+        made = makers[number % len(makers)](FIRST_SEED[split] + number)
+        if made is not None and np.abs(made.samples).max() > 0.01:
+            yield made

@@ -1,0 +1,55 @@
+"""Dynamics squeezed out of a sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from ..analysis import Analysis
+from ..report import Defect
+from ..samples import Array
+from .found import found
+
+_BLOCK_S = 0.02
+_CEILING_DB = 1.0  # blocks whose peak lies within this of the ceiling are held down
+_SHARE = 0.5
+_CHANGE_DB = 0.8
+_HEARD_DB = -40.0
+_SLOW_BLOCKS = 5
+
+
+def held_down(x: Array, rate_hz: int) -> tuple[float, float]:
+    """Of the blocks of 20 ms of `[C, T]` (without those 40 dB below the loudest): the share, 0 … 1, whose peak lies within
+    1 dB of the ceiling (the 99 % quantile of the peaks), and how much more the RMS over 0.1 s changes than their peaks do, dB
+    (between the 20 % and 90 % quantiles).
+
+    >>> t = np.arange(96_000) / 48_000
+    >>> beats = np.sin(2 * np.pi * 200 * t) * (1.1 + np.sin(2 * np.pi * 2 * t))
+    >>> [round(held_down(y[None], 48_000)[0], 2) for y in (beats, np.clip(20 * beats, -1, 1))]
+    [0.21, 0.95]
+    """
+    size = max(int(_BLOCK_S * rate_hz), 1)
+    count = x.shape[1] // size
+    blocks = x[:, : count * size].reshape(x.shape[0], count, size)
+    peaks = 20 * np.log10(np.maximum(blocks.max(axis=(0, 2)), -blocks.min(axis=(0, 2))).astype(np.float64) + 1e-12)
+    power = np.einsum("cnb,cnb->n", blocks, blocks).astype(np.float64) / (size * x.shape[0])
+    levels = 10 * np.log10(np.maximum(uniform_filter1d(power, _SLOW_BLOCKS), 1e-24))
+    heard = peaks > peaks.max() + _HEARD_DB
+    peaks, levels = peaks[heard], levels[heard]
+    ceiling = float(np.quantile(peaks, 0.99))
+    changes = [float(np.quantile(v, 0.9) - np.quantile(v, 0.2)) for v in (levels, peaks)]
+    return float(np.mean(peaks > ceiling - _CEILING_DB)), changes[0] - changes[1]
+
+
+def over_compression(a: Analysis) -> Iterator[Defect]:
+    """`over_compression`: peaks stand at one ceiling in at least half of all blocks of 20 ms, while the level under them goes
+    on changing; a quiet genre, a drone or a tone of one level is not blamed for it. Half is severity 0.05, all is 1."""
+    if a.duration_s < 1.0 or a.silent:
+        return
+    share, change = held_down(a.samples, a.rate_hz)
+    if share > _SHARE and change > _CHANGE_DB:
+        severity = 0.05 + 0.95 * (share - _SHARE) / (1 - _SHARE)
+        yield found("over_compression", severity, (0, a.samples.shape[1]), a, held_share=round(share, 3),
+                    level_over_peak_change_db=round(change, 2))  # fmt: skip

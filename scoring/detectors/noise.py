@@ -1,0 +1,140 @@
+"""Noise that does not belong: a steady floor, and bursts that begin and end at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.fft import rfft
+from scipy.signal import get_window
+
+from ..analysis import Analysis
+from ..report import Defect
+from ..samples import Array
+from .found import MOST_SPANS, found
+
+_LOWEST_HZ, _BAND_HZ = 1_500.0, 1_500.0
+_FRAME_S = 1 / 47
+_MOST_FRAMES = 3_000
+_EDGE_SPREAD_DB, _FLATNESS = 2.5, 0.45
+_SHARE = 0.5
+_LEAST_DB, _WORST_DB = -60.0, -25.0
+
+
+def _quiet_bands(x: Array, rate_hz: int) -> tuple[Array, Array, Array] | None:
+    """For each band of 1.5 kHz above 1.5 kHz: power at the 7 % quantile over time (mean square of the sound in the band),
+    how far the 2 % and 12 % quantiles lie apart in dB, and the flatness of its spectrum in those quiet frames."""
+    size = max(int(_FRAME_S * rate_hz) // 2 * 2, 64)
+    hop = max(size, x.shape[1] // _MOST_FRAMES)
+    if x.shape[1] < 48 * size:
+        return None
+    window = get_window("hann", size).astype(np.float32)
+    spectra = rfft(sliding_window_view(x, size, axis=1)[:, ::hop] * window, axis=-1)
+    power = (np.square(spectra.real) + np.square(spectra.imag)).mean(axis=0) * (2.0 / (size * float(np.square(window).sum())))
+    width = rate_hz / size
+    edges = np.arange(_LOWEST_HZ, min(20_000.0, 0.46 * rate_hz) - _BAND_HZ + 1, _BAND_HZ)
+    if not len(edges):
+        return None
+    levels, spreads, flats = [], [], []
+    for low in edges:
+        band = power[:, int(low / width) : int((low + _BAND_HZ) / width)] + 1e-20
+        total = band.sum(axis=1)
+        first, middle, last = np.quantile(total, [0.02, 0.07, 0.12])
+        quiet = band[total <= last]
+        levels.append(middle)
+        spreads.append(10 * np.log10(last / first))
+        flats.append(float(np.median(np.exp(np.log(quiet).mean(axis=1)) / quiet.mean(axis=1))))
+    return np.array(levels), np.array(spreads), np.array(flats)
+
+
+def noise(a: Analysis) -> Iterator[Defect]:
+    """`noise`: a floor above 1.5 kHz below which the sound never falls: in at least half of the bands the quietest moments
+    are alike to 2.5 dB (the lower edge of what music does is ragged) and flat over frequency, as only noise is. Severity by
+    its level after −18 LUFS: −60 dBFS is 0.05, −25 dBFS is 1."""
+    if a.rate_hz < 8_000 or a.silent:
+        return
+    bands = _quiet_bands(a.samples, a.rate_hz)
+    if bands is None:
+        return
+    levels, spreads, flats = bands
+    heard = levels > 1e-3 * np.median(levels)
+    noisy = heard & (spreads < _EDGE_SPREAD_DB) & (flats > _FLATNESS)
+    if not heard.any() or noisy.sum() < _SHARE * heard.sum():
+        return
+    level = 10 * np.log10(float(levels[noisy].sum()) + 1e-20) + 20 * np.log10(a.gain)
+    if level > _LEAST_DB:
+        severity = 0.05 + 0.95 * (level - _LEAST_DB) / (_WORST_DB - _LEAST_DB)
+        yield found("noise", severity, (0, a.samples.shape[1]), a, level_db=round(float(level), 1), bands=int(noisy.sum()),
+                    spread_db=round(float(np.median(spreads[noisy])), 2))  # fmt: skip
+
+
+_STEP_S, _SHORTEST_S, _LONGEST_S = 0.002, 0.018, 0.6
+_JUMP_DB, _EVEN_DB, _SPREAD_DB = 8.0, 3.5, 2.5
+_LEAST_BURST_DB = -52.0
+_BURST_FLATNESS = 0.3
+
+
+def _second_difference(x: Array, step: int) -> Array:
+    """Mean square of the second difference, channels averaged, in frames of `step`."""
+    d = np.square(x[:, 2:] - 2 * x[:, 1:-1] + x[:, :-2]).mean(axis=0)
+    count = d.size // step
+    return d[: count * step].reshape(count, step).mean(axis=1).astype(np.float64)
+
+
+def _plateaus(level: Array) -> list[tuple[int, int, float]]:
+    """(first frame, last, height in dB) of stretches of `level` (dB) that rise and fall by `_JUMP_DB` within two frames and
+    stay even between."""
+    out: list[tuple[int, int, float]] = []
+    near = 5
+    shortest, longest = int(_SHORTEST_S / _STEP_S), int(_LONGEST_S / _STEP_S)
+    rise = level[2:] - level[:-2]
+    for k in np.flatnonzero((rise > _JUMP_DB) & (rise >= np.maximum(np.roll(rise, 1), np.roll(rise, -1)))) + 1:
+        ground = float(np.median(level[max(0, k - near) : max(k, 1)]))
+        plateau = float(np.median(level[k + 1 : k + 1 + shortest]))
+        stays = level[k + 1 : k + 1 + longest] > plateau - 0.6 * _JUMP_DB
+        length = int(np.argmin(stays)) if not stays.all() else 0
+        if length < shortest:
+            continue
+        first, last = k + 1, k + 1 + length
+        inside = level[first:last]
+        after = level[last : last + near]
+        third = max(len(inside) // 3, 2)
+        begin, end = float(np.mean(inside[:third])), float(np.mean(inside[-third - 1 : -1]))
+        even = abs(begin - end) < _EVEN_DB and float(np.std(inside[:-1])) < _SPREAD_DB
+        falls = bool(after.size) and end - float(np.median(after)) > _JUMP_DB
+        if even and falls and plateau - ground > _JUMP_DB:
+            out.append((int(first), int(last), float(plateau - max(ground, float(np.median(after))))))
+    return out
+
+
+def _is_noise(x: Array) -> bool:
+    """Whether the upper half of the spectrum of `[C, T]` has no lines in it."""
+    spectra = rfft(x * get_window("hann", x.shape[1]).astype(np.float32), axis=1)
+    power = np.square(np.abs(spectra)).mean(axis=0) + 1e-20
+    upper = power[int(0.45 * power.size) : int(0.9 * power.size)]
+    return bool(np.exp(np.log(upper).mean()) > _BURST_FLATNESS * upper.mean())
+
+
+def noise_burst(a: Analysis) -> Iterator[Defect]:
+    """`noise_burst`: 18 to 600 ms of noise that begins at once, stays even and ends at once (in the second difference; a
+    snare or a hi-hat decays). Severity by its level after −18 LUFS: −52 dBFS is 0.05, −10 dBFS is 1."""
+    step = int(_STEP_S * a.rate_hz)
+    if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 50 * step:
+        return
+    level = 10 * np.log10(_second_difference(a.samples, step) + 1e-18)
+    done = -1
+    for first, last, height in _plateaus(level)[:MOST_SPANS]:
+        if first <= done:
+            continue
+        done = last
+        if not _is_noise(a.samples[:, first * step : last * step]):
+            continue
+        # white noise of variance σ² has a second difference of variance 6σ²
+        size = float(np.mean(level[first:last])) - 7.8 + 20 * float(np.log10(a.gain))
+        if size > _LEAST_BURST_DB:
+            severity = 0.05 + 0.95 * (size - _LEAST_BURST_DB) / 42.0
+            yield found("noise_burst", severity, (first * step, min(last * step, a.samples.shape[1])), a,
+                        level_db=round(size, 1), above_beside_db=round(height, 1))  # fmt: skip
+
+

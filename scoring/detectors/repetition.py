@@ -1,0 +1,26 @@
+"""A loop where none was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..analysis import Analysis
+from ..repetition import repeats
+from ..report import Defect
+from ..samples import merged
+from .found import MOST_SPANS, found
+
+
+def repetition(a: Analysis) -> Iterator[Defect]:
+    """`repetition`: half a second and more that is, sample by sample, what came before (to −50 dB: noise and all, as a copy
+    is and a bar played again is not). Severity by how much of the sound is such a copy: nothing is 0.1, three quarters is
+    1."""
+    if a.silent or a.duration_s < 1.0:
+        return
+    every = repeats(a.samples, a.rate_hz)
+    ranges = merged(sorted((r.start, r.end) for r in every), int(0.05 * a.rate_hz))
+    copied = sum(end - start for start, end in ranges) / a.samples.shape[1]
+    for start, end in ranges[:MOST_SPANS]:
+        best = min((r for r in every if r.start < end and r.end > start), key=lambda r: r.lag)
+        yield found("repetition", 0.1 + 1.2 * copied, (start, end), a, lag_s=round(best.lag / a.rate_hz, 4),
+                    difference_db=round(best.difference_db, 1), copied=round(copied, 3))  # fmt: skip
