@@ -71,7 +71,7 @@ def aliasing(a: Analysis) -> Iterator[Defect]:
         if width < 300:
             continue
         alike = _alike(detail, bin_hz, point, width)
-        if alike < _ALIKE or (best and alike < best[0]):
+        if alike < _ALIKE:
             continue
         room = min(900.0, point - width - 2 * bin_hz, a.rate_hz / 2 - point - width - 2 * bin_hz)
         shifts = [s * side for s in np.arange(60.0, max(room, 61.0), 35.0) for side in (-1, 1)]
@@ -79,6 +79,7 @@ def aliasing(a: Analysis) -> Iterator[Defect]:
         near = max(beside, default=0.0)
         if alike - near > _AHEAD:
             best = (alike, point, _image_db(level, bin_hz, point, width) + 20 * np.log10(alike))
+            break  # the lowest: images mirror one another about its multiples
     if best:
         alike, point, image_db = best
         severity = 0.1 + 0.9 * (image_db - _FAINT_DB) / (_WORST_DB - _FAINT_DB)

@@ -14,7 +14,7 @@ from ..tones import Tones
 from .found import found
 from .tonal_balance import EXCESS_DB, bite, severity_of
 
-_LOW_HZ, _HIGH_HZ = 900.0, 10_000.0
+_LOW_HZ, _HIGH_HZ = 1_200.0, 10_000.0
 _STEPS = 24  # an octave
 _STANDS_DB, _WORST_DB = 12.0, 30.0
 _PARTIALS = 9
@@ -57,8 +57,8 @@ def _is_all(t: Tones, hz: float) -> bool:
 
 
 def harsh(a: Analysis) -> Iterator[Defect]:
-    """`harsh`: a narrow resonance between 0.9 and 10 kHz that lifts everything that is played by more than 12 dB (30 dB is
-    severity 1), or 2 to 5 kHz more than 4.5 dB above the reference curve (12 dB is 1; as `muddy`)."""
+    """`harsh`: a narrow resonance between 1.2 and 10 kHz that lifts everything that is played by more than 12 dB (30 dB is
+    severity 1), or 2 to 5 kHz more than 6.2 dB above the reference curve (14 dB is 1; as `muddy`)."""
     if a.tones.times_s.size < _FRAMES:
         return
     f, standing = resonances(a.tones)

@@ -16,7 +16,7 @@ _SURE = 0.2  # agreement of onsets with a tempo: below, there is no clear beat
 _HELD = 0.6  # a tempo whose agreement is this part of the best one's is not wrong
 _RELATED = 0.37  # octaves: two to three and three to four (0.415) are tapped to the same music
 _TOLERANCE = 0.03
-_DRIFT = 0.055
+_DRIFT = 0.06
 _CHANGES = 0.05  # by how much the agreement must rise with the drift, and how sure it then is
 _DRIFT_SURE = 0.25
 
@@ -47,7 +47,7 @@ def wrong_tempo(a: Analysis) -> Iterator[Defect]:
 
 
 def tempo_change(a: Analysis) -> Iterator[Defect]:
-    """`tempo_drift`: within a stretch of about 24 s a clear beat gets faster or slower by more than 5.5 % (severity 0.1;
+    """`tempo_drift`: within a stretch of about 24 s a clear beat gets faster or slower by more than 6 % (severity 0.1;
     30 % is 1)."""
     for pulse in a.pulses:
         drift, fit, still = tempo_drift(pulse)

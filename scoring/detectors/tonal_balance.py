@@ -14,7 +14,7 @@ from .found import found
 
 _MUD_HZ, _MUD_BESIDE_HZ = (198.0, 500.0), ((99.0, 157.0), (630.0, 1_260.0))
 _BITE_HZ, _BITE_BESIDE_HZ = (2_000.0, 5_040.0), ((794.0, 1_260.0), (7_900.0, 11_000.0))
-EXCESS_DB, _WORST_DB = 4.5, 12.0
+EXCESS_DB, _WORST_DB = 6.2, 14.0
 _NO_MIX_DB, _LOPSIDED_DB = 18.0, 4.0
 _FRAMES = 8
 
@@ -42,12 +42,12 @@ def _hump(a: Analysis, band: tuple[float, float], beside: tuple[tuple[float, flo
 
 
 def severity_of(excess: float) -> float:
-    """4.5 dB is 0.1, 12 dB is 1."""
+    """6.2 dB is 0.1, 14 dB is 1."""
     return 0.1 + 0.9 * (excess - EXCESS_DB) / (_WORST_DB - EXCESS_DB)
 
 
 def muddy(a: Analysis) -> Iterator[Defect]:
-    """`muddy`: 200 to 500 Hz stand more than 4.5 dB above the reference curve (12 dB and more is severity 1), in the mean
+    """`muddy`: 200 to 500 Hz stand more than 6.2 dB above the reference curve (14 dB and more is severity 1), in the mean
     and also between the partials: notes that happen to lie there fill the one and not the other, a filter, a room or
     proximity both."""
     hump = _hump(a, _MUD_HZ, _MUD_BESIDE_HZ)
