@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from . import plot_field
-from .loudness_series import loudness_series
+from .loudness import MOMENTARY, SHORT_TERM, SUB_BLOCKS_PER_S, loudness_series
 from .report import Defect, QualityReport
 from .samples import Array, as_samples
 from .time_frequency import CEILING_DB, FLOOR_DB, TimeFrequency, outline, time_frequency
@@ -203,16 +203,17 @@ def _loudness(axes: Axes, x: Array, rate_hz: int, report: QualityReport) -> None
     if rate_hz < 3_500:
         _say(axes, f"loudness does not exist at {rate_hz} Hz")
         return
-    series = loudness_series(x, rate_hz)
+    series = loudness_series(np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0), rate_hz)
+    half_momentary, half_short = (0.5 * width / SUB_BLOCKS_PER_S for width in (MOMENTARY, SHORT_TERM))
     if not series.momentary.size:
         _say(axes, "shorter than one window of 0.4 s")
         return
     metric = report.metrics.get("integrated_lufs")
     value = metric.value if metric else None
-    axes.plot(series.momentary_s, np.maximum(series.momentary, low - 20), color=WAVE, linewidth=1.0, label="momentary (0.4 s)")
+    axes.plot(series.momentary_s - half_momentary, np.maximum(series.momentary, low - 20), color=WAVE, linewidth=1.0, label="momentary (0.4 s)")
     if series.short_term.size:
         label = "short-term (3 s)"
-        axes.plot(series.short_term_s, np.maximum(series.short_term, low - 20), color=SECOND, linewidth=2.0, label=label)
+        axes.plot(series.short_term_s - half_short, np.maximum(series.short_term, low - 20), color=SECOND, linewidth=2.0, label=label)
     if value is not None:
         axes.axhline(value, color=INK, linestyle="--", linewidth=1.2, label=f"integrated {value:.1f}")
     if not (series.momentary >= low).any():

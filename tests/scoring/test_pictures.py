@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from segue.scoring import score
-from segue.scoring.loudness import loudness
-from segue.scoring.loudness_series import loudness_series
 from segue.scoring.plot import draw, figure_png
 from segue.scoring.plot_field import goniometer
 from segue.scoring.report import Defect, QualityReport
@@ -76,29 +74,6 @@ def test_goniometer_puts_sums_on_the_upright_and_differences_across() -> None:
     left = goniometer(x, 0 * x)
     rows, columns = np.nonzero(left)
     assert (rows + columns).min() >= 159 and (rows + columns).max() <= 161  # the falling diagonal: L is up and to the left
-
-
-def test_loudness_series_agrees_with_the_meter_and_with_time() -> None:
-    x = np.concatenate([0.01 * noise(2, 4.0), noise(2, 4.0)], axis=1)
-    series, meter = loudness_series(x, RATE), loudness(x, RATE)
-    assert series.momentary.max() == pytest.approx(meter.momentary_max)
-    assert series.short_term.max() == pytest.approx(meter.short_term_max)
-    step = series.momentary[series.momentary_s > 4.2].min() - series.momentary[series.momentary_s < 3.8].max()
-    assert step == pytest.approx(40.0, abs=2.0)
-    assert series.momentary_s[-1] == pytest.approx(7.8) and series.short_term_s[0] == pytest.approx(1.5)
-
-
-def test_loudness_series_of_what_has_none() -> None:
-    assert loudness_series(noise(2, 0.3), RATE).momentary.size == 0
-    assert np.isneginf(loudness_series(np.zeros((1, RATE), np.float32), RATE).momentary).all()
-    broken = noise(1, 2.0)
-    broken[0, RATE] = np.nan
-    series = loudness_series(broken, RATE)
-    near = np.abs(series.momentary_s - 1.0) < 0.19
-    far = np.abs(series.momentary_s - 1.0) > 0.31
-    assert np.isnan(series.momentary[near]).all() and np.isfinite(series.momentary[far]).all()
-    with pytest.raises(ValueError, match="no meaning"):
-        loudness_series(np.zeros((1, 3000), np.float32), 1200)
 
 
 def test_the_same_sound_gives_the_same_bytes_whatever_the_user_has_set(tmp_path: Path) -> None:
