@@ -210,10 +210,11 @@ def _loudness(axes: Axes, x: Array, rate_hz: int, report: QualityReport) -> None
         return
     metric = report.metrics.get("integrated_lufs")
     value = metric.value if metric else None
-    axes.plot(series.momentary_s - half_momentary, np.maximum(series.momentary, low - 20), color=WAVE, linewidth=1.0, label="momentary (0.4 s)")
+    momentary_s, short_s = series.momentary_s - half_momentary, series.short_term_s - half_short
+    axes.plot(momentary_s, np.maximum(series.momentary, low - 20), color=WAVE, linewidth=1.0, label="momentary (0.4 s)")
     if series.short_term.size:
         label = "short-term (3 s)"
-        axes.plot(series.short_term_s - half_short, np.maximum(series.short_term, low - 20), color=SECOND, linewidth=2.0, label=label)
+        axes.plot(short_s, np.maximum(series.short_term, low - 20), color=SECOND, linewidth=2.0, label=label)
     if value is not None:
         axes.axhline(value, color=INK, linestyle="--", linewidth=1.2, label=f"integrated {value:.1f}")
     if not (series.momentary >= low).any():
