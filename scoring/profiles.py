@@ -65,7 +65,8 @@ _EFFECTS = _MUSIC | {
 
 BANDS: Mapping[str, Mapping[str, Band]] = MappingProxyType({"music": _MUSIC, "speech": _SPEECH, "effects": _EFFECTS})
 
-# What a defect of severity 1 costs of the ten points.
+# What a defect of severity 1 costs of the ten points. `cut_start` and `cut_end` are reported and cost nothing: a filter's
+# run-in or a few milliseconds of hiss hide a cut, and nothing that harms a sound may raise its score.
 DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
     {
         "clipping": 3.0,
@@ -76,9 +77,7 @@ DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
         "dc_offset": 1.0,
         "bandwidth_cut": 1.0,
         "click": 1.5,
-        "cut_start": 0.5,
-        "cut_end": 0.7,
-        "hum": 1.5,
+        "hum": 0.5,
         "noise": 1.0,
         "noise_burst": 1.5,
         "pre_echo": 1.0,
