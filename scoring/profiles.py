@@ -65,7 +65,8 @@ _EFFECTS = _MUSIC | {
 
 BANDS: Mapping[str, Mapping[str, Band]] = MappingProxyType({"music": _MUSIC, "speech": _SPEECH, "effects": _EFFECTS})
 
-# What a defect of severity 1 costs of the ten points.
+# What a defect of severity 1 costs of the ten points. `cut_start` and `cut_end` are reported and cost nothing: a filter's
+# run-in or a few milliseconds of hiss hide a cut, and nothing that harms a sound may raise its score.
 DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
     {
         "clipping": 3.0,
@@ -86,9 +87,7 @@ DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
         "wrong_tempo": 1.5,
         "tempo_drift": 0.7,
         "click": 1.5,
-        "cut_start": 0.5,
-        "cut_end": 0.7,
-        "hum": 1.5,
+        "hum": 0.5,
         "noise": 1.0,
         "noise_burst": 1.5,
         "pre_echo": 1.0,

@@ -23,7 +23,10 @@ def worst(x: np.ndarray, kind: str) -> float:
 
 def test_clean_music_has_no_defects(musician) -> None:
     for seed in range(3):
-        assert detect(Analysis(musician(2.0, seed), RATE)) == ()
+        x = musician(2.0, seed)  # it stops in the middle of a chord, which is a defect
+        t = np.arange(x.shape[1]) / RATE
+        faded = x * np.clip(np.minimum(t / 0.03, (t[-1] - t) / 0.2), 0, 1).astype(np.float32)
+        assert detect(Analysis(faded, RATE)) == ()
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.3, 0.01])

@@ -38,6 +38,14 @@ def clip() -> np.ndarray:
     return made
 
 
+@lru_cache(maxsize=1)
+def chord() -> np.ndarray:
+    """Six seconds of a held chord over a little noise: nothing in it that could hide a click or a hum."""
+    t, rng = np.arange(6 * RATE) / RATE, np.random.default_rng(9)
+    wave = sum(np.sin(2 * np.pi * f * t) for f in (220.0, 277.18, 329.63))
+    return faded(0.1 * wave + 0.001 * rng.standard_normal((2, t.size)))
+
+
 def found(x: np.ndarray, kind: str, rate: int = RATE) -> list[Defect]:
     (detector,) = [d for d in DETECTORS if d.__name__ == kind]
     return list(detector(Analysis(x, rate)))
@@ -129,9 +137,10 @@ LADDERS: dict[str, tuple[Callable[[np.ndarray, int], np.ndarray], str, tuple[flo
 @pytest.mark.parametrize("name", LADDERS)
 def test_found_in_its_place_rising_with_strength_and_at_any_gain(name: str) -> None:
     make, kind, span = LADDERS[name]
+    clean = chord() if name in ("impulse", "jump", "hum") else clip()
     if name != "pre-echo":
-        assert found(clip(), kind) == []
-    steps = [found(make(clip(), level), kind) for level in range(5)]
+        assert found(clean, kind) == found(clip(), kind) == []
+    steps = [found(make(clean, level), kind) for level in range(5)]
     worst = [max((d.severity for d in step), default=0.0) for step in steps]
     assert worst == sorted(worst)
     assert worst[-1] > worst[1] > 0
@@ -139,7 +148,7 @@ def test_found_in_its_place_rising_with_strength_and_at_any_gain(name: str) -> N
         assert abs(min(d.start_s for d in steps[-1]) - span[0]) < 0.05
         assert abs(max(d.end_s for d in steps[-1]) - span[1]) < 0.05
     for gain in (0.02, 3.0):
-        again = found(make(clip(), 4) * np.float32(gain), kind)
+        again = found(make(clean, 4) * np.float32(gain), kind)
         assert [(d.start_s, d.end_s) for d in again] == [(d.start_s, d.end_s) for d in steps[-1]]
         assert [d.severity for d in again] == pytest.approx([d.severity for d in steps[-1]], abs=0.01)
 
@@ -153,7 +162,7 @@ def test_a_loop_says_where_and_how_far_back() -> None:
 
 def test_hum_tells_fifty_from_sixty() -> None:
     for base in (50.0, 59.95):
-        assert found(humming(clip(), 4, base), "hum")[0].evidence["base_hz"] == pytest.approx(base, abs=0.03)
+        assert found(humming(chord(), 2, base), "hum")[0].evidence["base_hz"] == pytest.approx(base, abs=0.03)
 
 
 def test_padding_a_cut_with_silence_hides_nothing() -> None:
@@ -176,7 +185,7 @@ def innocent(name: str) -> np.ndarray:
     rate = 48_000
     rng, t = np.random.default_rng(4), np.arange(4 * rate) / rate
     saw = lambda f: sum(np.sin(2 * np.pi * f * k * t) / k for k in range(1, int(20_000 / f)))  # noqa: E731
-    chord = lambda *fs: sum(saw(f * (1 + 0.002 * i)) for i, f in enumerate(fs))  # noqa: E731
+    saws = lambda *fs: sum(saw(f * (1 + 0.002 * i)) for i, f in enumerate(fs))  # noqa: E731
     noise = lambda u: rng.standard_normal(u.size)  # noqa: E731
     attack = lambda u, s: np.minimum(u / s, 1)  # noqa: E731
     made: dict[str, Callable[[], np.ndarray]] = {
@@ -195,10 +204,10 @@ def innocent(name: str) -> np.ndarray:
         "hats": lambda: _hits(t, rng, lambda u: np.gradient(noise(u)) * np.exp(-u * 60) * attack(u, 0.0003), 0.125),
         "clave": lambda: _hits(t, rng, lambda u: np.sin(2 * np.pi * 2_500 * u) * np.exp(-u * 80) * attack(u, 0.0008), 0.4),
         "mallets": lambda: _hits(t, rng, lambda u: np.sin(2 * np.pi * 523 * u) * np.exp(-u * 6) * attack(u, 0.002), 0.3),
-        "distorted guitar": lambda: np.tanh(8 * chord(82.4, 123.5, 164.8)) * (1 + 0.3 * np.sin(2 * np.pi * 0.7 * t)),
-        "pumping pad": lambda: chord(220, 277, 330) * np.minimum(1, 0.1 + ((2 * t) % 1) * 2),
-        "trance gate": lambda: chord(220, 277, 330) * uniform_filter1d(((8 * t) % 1 < 0.6).astype(float), 480),
-        "long fade": lambda: chord(110, 220) * np.linspace(1, 0, t.size) ** 2,
+        "distorted guitar": lambda: np.tanh(8 * saws(82.4, 123.5, 164.8)) * (1 + 0.3 * np.sin(2 * np.pi * 0.7 * t)),
+        "pumping pad": lambda: saws(220, 277, 330) * np.minimum(1, 0.1 + ((2 * t) % 1) * 2),
+        "trance gate": lambda: saws(220, 277, 330) * uniform_filter1d(((8 * t) % 1 < 0.6).astype(float), 480),
+        "long fade": lambda: saws(110, 220) * np.linspace(1, 0, t.size) ** 2,
         "pulses of a voice": lambda: sosfilt(
             butter(2, [500, 1_500], "band", fs=rate, output="sos"),
             (np.diff(np.floor(t * 110 + 0.2 * np.sin(5 * t)), prepend=0) > 0) * 1.0,
