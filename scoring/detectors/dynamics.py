@@ -28,7 +28,7 @@ def held_down(x: Array, rate_hz: int) -> tuple[float, float]:
     >>> t = np.arange(96_000) / 48_000
     >>> beats = np.sin(2 * np.pi * 200 * t) * (1.1 + np.sin(2 * np.pi * 2 * t))
     >>> [round(held_down(y[None], 48_000)[0], 2) for y in (beats, np.clip(20 * beats, -1, 1))]
-    [0.21, 0.95]
+    [0.24, 1.0]
     """
     size = max(int(_BLOCK_S * rate_hz), 1)
     count = x.shape[1] // size
