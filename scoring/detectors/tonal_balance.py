@@ -25,7 +25,9 @@ def excess_db(levels: Array, band_hz: tuple[float, float], beside_hz: tuple[tupl
     bass, say, is no mix whose balance could be judged)."""
 
     def level(low: float, high: float) -> float:
-        return float(np.nanmean(levels[(low * 0.98 <= THIRDS_HZ) & (high * 1.02 >= THIRDS_HZ)]))
+        inside = levels[(low * 0.98 <= THIRDS_HZ) & (high * 1.02 >= THIRDS_HZ)]
+        inside = inside[np.isfinite(inside)]
+        return float(inside.mean()) if inside.size else float("nan")
 
     over = [level(*band_hz) - level(*each) for each in beside_hz]
     if not np.isfinite(over).all() or max(over) > _NO_MIX_DB:
