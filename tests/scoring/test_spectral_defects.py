@@ -71,8 +71,8 @@ def distorted(x: np.ndarray, percent: float) -> np.ndarray:
 
 
 LADDERS: dict[str, tuple[Detector, Callable[[np.ndarray, float], np.ndarray], tuple[float, ...], int]] = {
-    "aliasing": (aliasing, imaged, (-60.0, -48.0, -36.0, -24.0, -10.0), 0),
-    "muddy": (muddy, lambda x, g: bell(x, 320, g, 1.1), (3.0, 9.0, 18.0, 22.0, 26.0), 2),
+    "aliasing": (aliasing, imaged, (-60.0, -48.0, -36.0, -24.0, -10.0), 1),
+    "muddy": (muddy, lambda x, g: bell(x, 320, g, 1.1), (3.0, 9.0, 22.0, 26.0, 30.0), 2),
     "harsh": (harsh, lambda x, g: bell(x, 3_100, g, 25.0), (4.0, 10.0, 20.0, 26.0, 32.0), 2),
     "comb": (decoder_comb, combed, (-80.0, -62.0, -46.0, -38.0, -30.0), 2),
     "false stereo": (false_stereo, nearly_mono, (1e-2, 3e-4, 1e-4, 1e-5, 0.0), 2),
