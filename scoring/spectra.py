@@ -40,7 +40,7 @@ def frame_energies(x: Array, n_fft: int = N_FFT, hop: int = HOP) -> Array:
     whole = min(x.shape[1] // hop, sums.size)
     for first in range(0, whole, 64):
         part = x[:, first * hop : min(first + 64, whole) * hop].astype(np.float64).reshape(x.shape[0], -1, hop)
-        sums[first : first + 64] = np.einsum("cnk,cnk->n", part, part)
+        sums[first : first + part.shape[1]] = np.einsum("cnk,cnk->n", part, part)
     if whole < sums.size:
         sums[whole] = np.square(x[:, whole * hop : (whole + 1) * hop].astype(np.float64)).sum()
     windows = np.lib.stride_tricks.sliding_window_view(sums, per_hop).sum(axis=1)
@@ -178,7 +178,8 @@ class _Flux:
         at = np.unique(np.searchsorted(f, edges[edges < rate_hz / 2]))
         self._starts = at[:-1] if at.size > 1 else np.zeros(1, dtype=np.intp)
         self._end = int(at[-1]) if at.size > 1 else f.size
-        self._scale = np.float32(1e6 / (top * N_FFT * float(np.square(get_window("hann", N_FFT)).sum()) / 2)) if top > 0 else 0.0
+        loudest = top * N_FFT * float(np.square(get_window("hann", N_FFT)).sum()) / 2
+        self._scale = np.float32(1e6 / loudest) if loudest > 1e-30 else np.float32(0)
         self._last: Array = np.zeros((1, self._starts.size), np.float32)
         self._frame = -1
         self.seen = 0

@@ -17,7 +17,7 @@ from scipy.signal import butter, sosfilt
 from segue.scoring import METRICS, QualityReport, score, score_batch
 from segue.scoring.profiles import BANDS, DEFECT_POINTS, MOST_POINTS, PROFILES, TERMS, Band
 from segue.scoring.report import Defect
-from segue.scoring.scorer import deductions, overall
+from segue.scoring.scorer import SCORER_VERSION, deductions, overall
 
 RATE = 48_000
 RNG = np.random.default_rng(8)
@@ -165,7 +165,7 @@ def test_the_report_declares_its_metrics_and_survives_json(music: np.ndarray) ->
     again = QualityReport.model_validate_json(report.model_dump_json())
     assert again == report
     json.loads(report.model_dump_json())
-    assert report.scorer == "segue-1/music"
+    assert report.scorer == f"segue-{SCORER_VERSION}/music"
 
 
 def test_torch_and_numpy_a_batch_and_one_alone_are_the_same(music: np.ndarray) -> None:
