@@ -10,6 +10,7 @@ from segue.training.autoencoder import train
 from segue.training.autoencoder.lean import decode, encode_mean, is_silent, mark_silent_units
 from segue.training.autoencoder.losses import error_db, log_spectral_db
 from segue.training.autoencoder.start import fold_normalisation, latent_statistics, start_autoencoder, trained_parameters
+from segue.training.autoencoder.weigh import gains, worth
 from segue.training.corpus import make_clip
 from segue.training.mini import make_vae
 
@@ -147,3 +148,22 @@ def test_int16_clips_keep_the_mix():
     clip = make_clip(3, 1.0)
     stems = {name: (stem.clip(-1, 1) * 32767).astype(np.int16) for name, stem in clip.stems.items()}
     np.testing.assert_allclose(train.mix_of(stems).numpy(), clip.samples, atol=3e-4)
+
+
+def test_weighing_changes_deviations_and_no_sound(built):
+    vae, mixes = built
+    weighed = make_vae()
+    weighed.load_state_dict(vae.state_dict())
+    mark_silent_units(weighed)
+    with torch.no_grad():
+        latents = encode_mean(vae, mixes[:3, :, :24_000])
+        values = worth(vae, latents)
+        factors = gains(values)
+        fold_normalisation(weighed, torch.zeros_like(factors), 1 / factors)
+        again = encode_mean(weighed, mixes[:3, :, :24_000])
+        torch.testing.assert_close(again, latents * factors[:, None], atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(decode(weighed, again), decode(vae, latents), atol=1e-4, rtol=1e-3)
+    assert float(values.mean()) == pytest.approx(2.0, rel=1e-4)
+    assert float(factors.pow(2).mean()) == pytest.approx(1.0, rel=1e-4)
+    assert torch.equal(values.argsort(), factors.argsort())
+    torch.testing.assert_close(gains(values, power=0.0), torch.ones_like(values))
