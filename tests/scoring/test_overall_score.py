@@ -165,7 +165,7 @@ def test_the_report_declares_its_metrics_and_survives_json(music: np.ndarray) ->
     again = QualityReport.model_validate_json(report.model_dump_json())
     assert again == report
     json.loads(report.model_dump_json())
-    assert report.scorer == "segue-1/music"
+    assert report.scorer == "segue-2/music"
 
 
 def test_torch_and_numpy_a_batch_and_one_alone_are_the_same(music: np.ndarray) -> None:
