@@ -78,7 +78,10 @@ def aliasing(a: Analysis) -> Iterator[Defect]:
         beside = [_alike(detail, bin_hz, point + s, width) for s in shifts if point + s + width < a.rate_hz / 2 - bin_hz]
         near = max(beside, default=0.0)
         if alike - near > _AHEAD:
-            best = (alike, point, _image_db(level, bin_hz, point, width) + 20 * np.log10(alike))
+            # an image too faint to be seen about the first point may still mirror others about its multiples
+            roots = [p for p in mirror_points(a.rate_hz) if abs(point / p - round(point / p)) < 1e-6]
+            image = min(_image_db(level, bin_hz, p, min(width, 0.6 * p)) for p in roots)
+            best = (alike, point, image + 20 * np.log10(alike))
             break  # the lowest: images mirror one another about its multiples
     if best:
         alike, point, image_db = best
