@@ -62,7 +62,7 @@ def media_of(audio: Audio, file: Path, form: Form, page_folder: Path) -> Media:
 
 def encoded(samples: Array, rate_hz: int, form: Literal["ogg", "flac"]) -> tuple[bytes, str, str]:
     """`[C, T]` as the bytes of a sound file, what it is in words, and its media type. Where Vorbis can't hold the sound (a very
-    low rate) it is FLAC. Peaks above full scale are brought under it, as every player would otherwise cut them."""
+    low or high rate) it is FLAC. Peaks above full scale are brought under it, as every player would otherwise cut them."""
     peak = float(np.abs(samples).max(initial=0.0))
     x = (samples / peak * 0.999 if peak > 1 else samples).T
     if form == "ogg":

@@ -223,7 +223,8 @@ def test_embedded_sounds_are_the_same_bytes_and_the_same_sound(rate: int) -> Non
         data, what, kind = media.encoded(x, rate, form)
         assert media.encoded(x, rate, form)[0] == data
         back, found = soundfile.read(io.BytesIO(data))
-        assert found == rate and kind.removeprefix("audio/") in what.lower() and np.abs(back).max() <= 1.0
+        assert found == rate and kind.removeprefix("audio/") in what.lower()
+        assert np.abs(back).max() <= (1.0 if form == "flac" else 1.05)  # a lossy coder swings over a little
         assert np.corrcoef(back[: x.shape[1], 0], x[0, : len(back)])[0, 1] > 0.99
 
 
