@@ -101,6 +101,8 @@ def _versions() -> tuple[tuple[str, str], ...]:
             found.append((name, metadata.version(distribution)))
         except metadata.PackageNotFoundError:
             found.append((name, "absent"))
+    # torch says which build it is (+cpu, +cu130 …), its wheel's metadata not always
+    found = [(name, str(torch.__version__) if name == "torch" else version) for name, version in found]
     found.append(("cpu", torch.backends.cpu.get_cpu_capability()))
     return tuple(found)
 
