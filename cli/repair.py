@@ -116,7 +116,8 @@ def _read(path: Path, file: Path) -> QualityReport:
 
 def _print(done: Repair) -> None:
     console = output.stdout()
-    rows = [("(the file)", done.before.overall, ", ".join(done.before.defect_types()) or None, None, None)]
+    defects = ", ".join(done.before.defect_types()) or None
+    rows: list[tuple[object, ...]] = [("(the file)", done.before.overall, defects, None, None)]
     rows += [(a.plan.name, a.report.overall, ", ".join(a.report.defect_types()) or None, "yes" if a.better else "no",
               str(a.file) if a.file else None) for a in done.attempts]  # fmt: skip
     console.print(output.table(("repair", "score", "defects", "better", "file"), rows, right=("score",)))

@@ -51,8 +51,10 @@ def score(
                     continue
                 pictures[file] = _picture(file, audio, reports[file], plot, set(pictures.values()))
     if as_json:
-        documents = [{"file": str(f), "report": r.model_dump(mode="json")} for f, r in reports.items()]
-        output.emit_json([d | ({"plot": str(pictures[Path(d["file"])])} if pictures else {}) for d in documents])
+        drawn = {f: {"plot": str(picture)} for f, picture in pictures.items()}
+        output.emit_json(
+            [{"file": str(f), "report": r.model_dump(mode="json"), **drawn.get(f, {})} for f, r in reports.items()]
+        )
     else:
         _print(reports)
         for picture in pictures.values():

@@ -68,7 +68,8 @@ def embed(samples: Any, rate_hz: int) -> Array:
 
 def _mel_bands() -> Array:
     """Triangles `[n_fft/2 + 1, 40]` of equal height, evenly spaced in mel = 2595·log₁₀(1 + f/700)."""
-    mel = np.linspace(*(2595 * np.log10(1 + np.array(_BANDS_HZ) / 700)), _BANDS + 2)
+    lowest, highest = (2595 * float(np.log10(1 + hz / 700)) for hz in _BANDS_HZ)
+    mel = np.linspace(lowest, highest, _BANDS + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
     f = np.arange(_N_FFT // 2 + 1)[:, None] * (EMBEDDING_RATE_HZ / _N_FFT)
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]

@@ -97,7 +97,7 @@ def _title(figure: Figure, x: Array, report: QualityReport, title: str, height: 
     facts = f"{report.duration_s:.4g} s  ·  {report.rate_hz} Hz  ·  {channels}  ·  {report.scorer}"
     name = " ".join(title.split())
     name = name if len(name) <= 90 else f"{name[:44]}…{name[-44:]}"
-    put = {"color": INK, "va": "top", "parse_math": False}
+    put: dict[str, Any] = {"color": INK, "va": "top", "parse_math": False}
     figure.text(0.02, 1 - 0.16 / height, name, fontsize=14, weight="bold", **put)
     figure.text(0.02, 1 - 0.47 / height, facts, fontsize=10, **{**put, "color": FAINT})
     figure.text(0.98, 1 - 0.16 / height, f"{report.overall:.2f} / 10", fontsize=16, weight="bold", ha="right", **put)

@@ -102,7 +102,7 @@ def _figures(axes: Axes, report: QualityReport) -> None:
     axes.set_title("Figures", fontsize=11, weight="bold", loc="left", color=INK)
     shown = [(name, report.metrics[name]) for name in _FIGURES if name in report.metrics]
     step = 1.0 / len(_FIGURES)
-    put = {"transform": axes.transAxes, "va": "top", "fontsize": 9, "color": INK}
+    put: dict[str, Any] = {"transform": axes.transAxes, "va": "top", "fontsize": 9, "color": INK}
     for i, (name, metric) in enumerate(shown):
         value = "–" if metric.value is None else figure_text(metric.value)
         axes.text(0.0, 1 - i * step, name.replace("_", " "), **{**put, "color": FAINT})

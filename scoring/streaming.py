@@ -195,7 +195,7 @@ def _medians(values: Sequence[tuple[float, Mapping[str, float | None]]]) -> dict
     names = dict.fromkeys(n for _, v in values for n in v)
     made: dict[str, float | None] = {}
     for name in names:
-        known = sorted((v[name], seconds) for seconds, v in values if v.get(name) is not None)
+        known = sorted((value, seconds) for seconds, v in values if (value := v.get(name)) is not None)
         weights = np.cumsum([seconds for _, seconds in known])
         enough = bool(known) and weights[-1] >= 0.5 * sum(seconds for seconds, _ in values)
         made[name] = float(known[int(np.searchsorted(weights, weights[-1] / 2))][0]) if enough else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.fft import rfft
 from scipy.signal import get_window
 
@@ -76,7 +77,7 @@ def time_frequency(samples: Any, rate_hz: int, *, columns: int = 900, rows: int 
     )  # fmt: skip
 
 
-def _frames(x: Array, starts: Array, size: int) -> Array:
+def _frames(x: Array, starts: npt.NDArray[np.integer[Any]], size: int) -> Array:
     """`[C, n, size]`, zeros beyond both ends; what is not finite is zero."""
     low, high = int(starts[0]), int(starts[-1]) + size
     part = x[:, max(low, 0) : min(high, x.shape[1])]

@@ -12,7 +12,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import matplotlib
@@ -103,8 +103,9 @@ def _png(db: Array) -> bytes:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         levels = np.clip(db, FLOOR_DB, CEILING_DB)
-        settings = {"vmin": FLOOR_DB, "vmax": CEILING_DB, "cmap": "magma", "origin": "lower", "format": "png"}
-        imsave(buffer, np.round(levels), **settings, metadata={"Software": None})  # whole dB: half the bytes, no visible loss
+        settings: dict[str, Any] = {"vmin": FLOOR_DB, "vmax": CEILING_DB, "cmap": "magma", "origin": "lower", "format": "png"}
+        settings["metadata"] = {"Software": None}
+        imsave(buffer, np.round(levels), **settings)  # whole dB: half the bytes, no visible loss
     return buffer.getvalue()
 
 

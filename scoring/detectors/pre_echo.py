@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import uniform_filter1d
 
 from ..analysis import Analysis
@@ -34,7 +36,7 @@ def _means(p: Array, first: int, last: int) -> Array:
     return np.maximum((sums[np.maximum(k - first, 0)] - sums[np.maximum(k - last, 0)]) / (last - first), 1e-16)
 
 
-def smeared(p: Array) -> tuple[Array, Array, Array]:
+def smeared(p: Array) -> tuple[npt.NDArray[np.integer[Any]], Array, Array]:
     """Attacks in the 1-ms powers `p` (frame numbers), for each how far the 3–18 ms before it lie above the 30–70 ms before it
     (dB; 0 where they are uneven, as a rising sound is), and how far below the attack (dB)."""
     strong = uniform_filter1d(p, 4, origin=-2)  # of k … k + 3

@@ -38,7 +38,8 @@ def worth(vae: AutoencoderOobleck, latents: torch.Tensor) -> torch.Tensor:
         other = decode(vae, swapped)
         energy.append((other - made).pow(2).mean())
         heard.append((torch.log10(spectra(other, FFT) + FLOOR) - logarithm).pow(2).mean())
-    return sum(values / values.mean() for values in (torch.stack(energy), torch.stack(heard)))  # type: ignore[return-value]
+    by_energy, by_ear = torch.stack(energy), torch.stack(heard)
+    return by_energy / by_energy.mean() + by_ear / by_ear.mean()
 
 
 def gains(values: torch.Tensor, power: float = POWER) -> torch.Tensor:
