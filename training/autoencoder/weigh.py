@@ -22,6 +22,7 @@ from .losses import spectra
 from .start import fold_normalisation
 
 POWER = 1 / 2
+LEAST = 0.01  # of the mean worth: a channel that the decoder does not use (yet) is made small, not erased
 FFT, FLOOR = 1024, 1e-8
 
 
@@ -44,7 +45,7 @@ def worth(vae: AutoencoderOobleck, latents: torch.Tensor) -> torch.Tensor:
 
 def gains(values: torch.Tensor, power: float = POWER) -> torch.Tensor:
     """Deviations from worths ``[D]``: ``worth ** power``, scaled to a mean square of 1."""
-    deviations = values**power
+    deviations = values.clamp_min(LEAST * float(values.mean())) ** power
     return deviations / deviations.pow(2).mean().sqrt()
 
 
