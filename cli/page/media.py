@@ -20,6 +20,7 @@ import numpy as np
 import soundfile as sf
 from matplotlib.image import imsave
 
+from ...pipeline.audio_file import resample
 from ...pipeline.take import Audio
 from ...scoring.samples import Array
 from ...scoring.time_frequency import CEILING_DB, FLOOR_DB, outline, time_frequency
@@ -27,6 +28,7 @@ from ...scoring.time_frequency import CEILING_DB, FLOOR_DB, outline, time_freque
 Form = Literal["ogg", "flac", "link"]
 PICTURE = (640, 168)  # columns, rows
 POINTS = 320
+LOWEST_PLAYED_HZ = 8_000  # Chromium refuses rates below 3 kHz; 8 kHz is played everywhere
 _QUALITY = 0.6  # libsndfile's scale: about 160 kbit/s for stereo music at 48 kHz
 _SERIAL = 0x5E90E  # any fixed number: libsndfile draws one, and the same sound would not give the same bytes
 _MIRROR = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
@@ -52,7 +54,10 @@ def media_of(audio: Audio, file: Path, form: Form, page_folder: Path) -> Media:
         url = quote(Path(os.path.relpath(file.resolve(), page_folder.resolve())).as_posix())
         what, count = f"link to {file.name}", 0
     else:
-        data, what, kind = encoded(samples, audio.rate_hz, form)
+        factor = -(-LOWEST_PLAYED_HZ // audio.rate_hz)
+        played = resample(audio, audio.rate_hz * factor) if factor > 1 else audio
+        data, what, kind = encoded(played.samples.numpy(), played.rate_hz, form)
+        what += f" at {played.rate_hz} Hz (browsers play nothing at {audio.rate_hz} Hz)" if factor > 1 else ""
         url, count = _data_uri(kind, data), len(data)
     field = time_frequency(samples, audio.rate_hz, columns=PICTURE[0], rows=PICTURE[1])
     edges = outline(samples, audio.rate_hz, POINTS)

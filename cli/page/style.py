@@ -23,7 +23,7 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem 1rem; marg
 .skip { position: absolute; left: -9999px; } .skip:focus { left: 8px; top: 8px;
   background: var(--panel); padding: .4rem; z-index: 9; }
 .panel, .card { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; padding: 12px; }
-.graph { background: #fff; color: #1c2530; overflow-x: auto; }
+.graph { background: #fff; color: #1c2530; overflow-x: auto; width: fit-content; max-width: 100%; }
 .graph svg { max-width: none !important; height: auto; display: block; }
 .cards { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 360px), 1fr)); }
 .card { scroll-margin-top: 3.4rem; min-width: 0; } .card header { display: flex; justify-content: space-between; gap: 8px;
