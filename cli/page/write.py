@@ -87,7 +87,7 @@ def _cards(
         media = media_of(audio, take.audio, form, folder)
         heard[mark] = cards.Card(take, f"take-{len(heard)}", audio.rate_hz, audio.channels, media, [])
     if left_out:
-        warnings.append(f"{left_out} more takes have a file; the {most} best are shown with players (--takes shows more)")
+        warnings.append(f"takes with a file but without a player here: {left_out}; the {most} best have one (--takes shows more)")
     return list(heard.values()), warnings
 
 
