@@ -25,7 +25,8 @@ _HEARD_DB = -70.0  # bands below this, relative to the strongest, have no stereo
 
 @dataclass(frozen=True, eq=False)
 class TimeFrequency:
-    """`db` `[rows, columns]`: power in dB, 0 for a full-scale sine, channels averaged; row 0 is the lowest frequency.
+    """`db` `[rows, columns]`: power in dB, 0 for a full-scale sine on a bin (down to −1.4 between two), channels
+    averaged; row 0 is the lowest frequency.
     `edges_hz` `[rows + 1]`, logarithmic; column k covers k/columns of `duration_s`. `correlation` `[bands]` of the
     first two channels in third octaves around `bands_hz`, −1 … 1, NaN where there is nothing to hear; None for
     one channel."""
@@ -46,7 +47,7 @@ def time_frequency(samples: Any, rate_hz: int, *, columns: int = 900, rows: int 
     >>> picture = time_frequency(np.sin(2 * np.pi * 1000 * t)[None], 48_000, columns=50, rows=60)
     >>> row = int(np.argmax(picture.db[:, 25]))
     >>> bool(picture.edges_hz[row] <= 1000 <= picture.edges_hz[row + 1]), round(float(picture.db[row, 25]), 1)
-    (True, 0.0)
+    (True, -0.6)
     """
     x = as_samples(samples, rate_hz)
     size = 1 << max(5, round(np.log2(_WINDOW_S * rate_hz)))

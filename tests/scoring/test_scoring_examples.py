@@ -10,7 +10,7 @@ import pytest
 
 MODULES = [
     "samples", "loudness", "levels", "spectrum", "stereo", "clipping", "tonal", "reference", "onset_agreement", "comparison",
-    "feature_distribution", "scorer",
+    "feature_distribution", "scorer", "time_frequency", "plot_field",
 ]  # fmt: skip
 
 
