@@ -119,7 +119,7 @@ def _side(word: str, side: Chosen | Rejected, anchors: Mapping[str, str]) -> str
 
 def _why(pair: Pair) -> str:
     better, worse = reasons(pair)
-    faults = f"defects only the rejected one has: {', '.join(pair.rejected.defects)}" if pair.rejected.defects else ""
+    faults = f"defects of the rejected one: {', '.join(pair.rejected.defects)}" if pair.rejected.defects else ""
     lines = [*([faults] if faults else []), *better]
     told = "".join(f"<li>{escape(line)}</li>" for line in lines) or "<li>no single metric stands out; the mark adds up many</li>"
     against = f"<p class=faint>The rejected one is better in {escape('; '.join(worse))}.</p>" if worse else ""
