@@ -1,6 +1,6 @@
 """Ground truth for the detectors: known defects in clean sounds, at five strengths and known random times.
 
-    python benchmarks/defects.py [--split tune|judge|both] [--clips N] [--only NAME ...] [--out FILE]
+    python benchmarks/defects.py [--split tune|judge|both] [--judge-from SEED] [--clips N] [--only NAME ...] [--all] [--out FILE]
 
 A line an injector. `precision`, `recall`: at audible strengths, over spans; a detection counts as right when it touches a
 true span, 50 ms allowed. `false`: share of clean sounds (all kinds, after a random gain) in which the type is reported.
@@ -13,8 +13,6 @@ accept, by how often. Thresholds are set on `tune` only; `judge` is what counts.
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import json
 import sys
 import zlib
@@ -29,6 +27,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from injectors.kind import Injector
+from injectors.spectrum import INJECTORS as IN_SPECTRUM
 from injectors.time import INJECTORS as IN_TIME
 from material import FIRST_SEED, Sound, absent, sounds
 from segue.scoring.analysis import Analysis
@@ -39,10 +38,7 @@ NEAR_S = 0.05
 GAIN_DB = (-20.0, 3.0)
 
 
-def injectors() -> tuple[Injector, ...]:
-    if importlib.util.find_spec("injectors.spectrum") is None:
-        return IN_TIME
-    return (*IN_TIME, *importlib.import_module("injectors.spectrum").INJECTORS)
+INJECTORS = (*IN_TIME, *IN_SPECTRUM)
 
 
 @dataclass
@@ -105,14 +101,14 @@ def climb(sound: Sound, injector: Injector, tally: Tally, everything: bool) -> N
     key = [sound.seed, zlib.crc32(f"{injector.name} {sound.source} {sound.kind}".encode())]
     own = DETECTORS if everything else detectors_of(injector.defect)
     gains = 10 ** (np.random.default_rng([*key, 1]).uniform(*GAIN_DB, 6) / 20)
-    before = detect(Analysis(sound.samples * np.float32(gains[5]), sound.rate_hz), own)
+    before = detect(Analysis(sound.samples * np.float32(gains[5]), sound.rate_hz, sound.expected), own)
     severities = []
     if sound.kind in injector.material:
         for level in range(5):
             damaged, true = injector.inject(sound.samples, sound.rate_hz, level, np.random.default_rng(key))
             if not true:
                 return
-            found = detect(Analysis(damaged * np.float32(gains[level]), sound.rate_hz), own)
+            found = detect(Analysis(damaged * np.float32(gains[level]), sound.rate_hz, sound.expected), own)
             mine = [d for d in found if d.type == injector.defect]
             placed = [d for d in mine if any(touches(d, t) for t in true)]
             severities.append(max((d.severity for d in placed), default=0.0))
@@ -129,10 +125,10 @@ def climb(sound: Sound, injector: Injector, tally: Tally, everything: bool) -> N
         tally.alarms.append(str(sound))
 
 
-def measure(split: str, clips: int, chosen: Sequence[Injector], everything: bool) -> dict[str, Any]:
-    """Figures of each chosen injector on `clips` sounds of `split`."""
+def measure(first_seed: int, clips: int, chosen: Sequence[Injector], everything: bool) -> dict[str, Any]:
+    """Figures of each chosen injector on `clips` sounds from `first_seed` on."""
     tallies = {i.name: Tally() for i in chosen}
-    for sound in sounds(split, clips):
+    for sound in sounds(first_seed, clips):
         for injector in chosen:
             climb(sound, injector, tallies[injector.name], everything)
     return {name: tally.result() for name, tally in tallies.items()}
@@ -151,19 +147,21 @@ def line(name: str, r: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    known = {i.name: i for i in injectors()}
+    known = {i.name: i for i in INJECTORS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="write the JSON here as well")
     parser.add_argument("--split", choices=[*FIRST_SEED, "both"], default="both")
     parser.add_argument("--clips", type=int, default=28, help="clean sounds of each split")
     parser.add_argument("--only", nargs="+", choices=known, default=list(known), metavar="NAME", help=", ".join(known))
     parser.add_argument("--all", action="store_true", help="run every detector on every sound, and print what else is reported")
+    parser.add_argument("--judge-from", type=int, default=FIRST_SEED["judge"], metavar="SEED", help="first seed of judge")
     args = parser.parse_args()
+    first = FIRST_SEED | {"judge": args.judge_from}
     for reason in absent():
         print(reason, file=sys.stderr)
-    result: dict[str, Any] = {"clips": args.clips, "left_out": absent()}
+    result: dict[str, Any] = {"clips": args.clips, "first_seeds": first, "left_out": absent()}
     for split in FIRST_SEED if args.split == "both" else (args.split,):
-        result[split] = measure(split, args.clips, [known[name] for name in args.only], args.all)
+        result[split] = measure(first[split], args.clips, [known[name] for name in args.only], args.all)
         print(f"{split:22}{'precision':>10}{'recall':>8}{'false':>8}{'edge 50%':>9}{'95% ms':>8}{'rises':>8}{'n':>5}  "
               f"found at each strength · median severity")  # fmt: skip
         for name, figures in result[split].items():

@@ -1,7 +1,8 @@
 """Clean sounds that defects are put into: composed music (built-in synthesiser, real instrument samples), stems, speech.
 
-Everything follows from a seed. `tune` takes seeds from 0, `judge` from 10,000, so what a threshold was set on is never what
-it is judged on. Every sound is faded in and out, because a composed clip ends where its time is up. Knows no defect.
+Everything follows from a seed. `tune` takes seeds from 0, `judge` from 20,000 (those from 10,000 on were seen while
+thresholds moved), so what a threshold was set on is never what it is judged on. Every sound is faded in and out, because
+a composed clip ends where its time is up. Knows no defect.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ import io
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
 import soundfile
 import soxr
 from segue.pipeline.errors import RequestError
-from segue.training.corpus import make_clip
+from segue.scoring.expected import Expected
+from segue.training.corpus import Clip, make_clip
 
-FIRST_SEED = {"tune": 0, "judge": 10_000}
+FIRST_SEED = {"tune": 0, "judge": 20_000}
 SECONDS = 8.0
+STRIDES = (2, 4, 4, 6, 10)  # of the decoder that is said to have made every sound
 _SUSTAINED = ("strings", "woodwinds", "brass", "vocals", "synth", "keyboard")
 _WORDS = (
     "The north wind and the sun were disputing which was the stronger.",
@@ -32,13 +35,15 @@ _WORDS = (
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """Clean samples `[C, T]`, float32. ``kind``: music, drums, sustained or speech; ``source``: how it was made."""
+    """Clean samples `[C, T]`, float32. ``kind``: music, drums, sustained or speech; ``source``: how it was made; ``expected``:
+    what was asked of it and is true of it."""
 
     kind: str
     source: str
     seed: int
     samples: np.ndarray
     rate_hz: int
+    expected: Expected = field(default=Expected(strides=STRIDES))
 
     def __str__(self) -> str:
         return f"{self.source} {self.kind} {self.seed}"
@@ -53,34 +58,35 @@ def faded(x: np.ndarray, rate_hz: int, in_s: float = 0.03, out_s: float = 0.3) -
     return y
 
 
+def _composed(clip: Clip, kind: str, source: str, samples: np.ndarray, rate_hz: int = 0) -> Sound:
+    """A sound of a composed clip with its facts; drums have no key."""
+    expected = Expected(clip.bpm, None if kind == "drums" else clip.keyscale, STRIDES)
+    return Sound(kind, source, clip.seed, faded(samples, rate_hz or clip.rate_hz), rate_hz or clip.rate_hz, expected)
+
+
 def _resampled(x: np.ndarray, rate_hz: int, to_hz: int) -> np.ndarray:
     return np.ascontiguousarray(soxr.resample(x.T, rate_hz, to_hz).T, dtype=np.float32)
 
 
 def _synth(seed: int) -> Sound:
     clip = make_clip(seed, SECONDS)
-    return Sound("music", "synth", seed, faded(clip.samples, clip.rate_hz), clip.rate_hz)
+    return _composed(clip, "music", "synth", clip.samples)
 
 
 def _synth_48(seed: int) -> Sound:
     clip = make_clip(seed, SECONDS)
-    return Sound("music", "synth48", seed, faded(_resampled(clip.samples, clip.rate_hz, 48_000), 48_000), 48_000)
+    return _composed(clip, "music", "synth48", _resampled(clip.samples, clip.rate_hz, 48_000), 48_000)
 
 
-def _stem(seed: int, kind: str) -> Sound | None:
-    clip = make_clip(seed, SECONDS)
+def _stem(seed: int, kind: str, source: str = "synth") -> Sound | None:
+    clip = make_clip(seed, SECONDS) if source == "synth" else make_clip(seed, SECONDS, 48_000, source)
     names = [n for n in (("drums", "percussion") if kind == "drums" else _SUSTAINED) if n in clip.stems]
-    return Sound(kind, "synth", seed, faded(clip.stems[names[0]], clip.rate_hz), clip.rate_hz) if names else None
+    return _composed(clip, kind, source, clip.stems[names[0]]) if names else None
 
 
-def _fluid(seed: int, kind: str = "music") -> Sound | None:
+def _fluid(seed: int) -> Sound:
     clip = make_clip(seed, SECONDS, 48_000, "fluidsynth")
-    x = clip.samples
-    if kind == "drums":
-        if "drums" not in clip.stems:
-            return None
-        x = clip.stems["drums"]
-    return Sound(kind, "fluidsynth", seed, faded(x, clip.rate_hz), clip.rate_hz)
+    return _composed(clip, "music", "fluidsynth", clip.samples)
 
 
 def _speech(seed: int) -> Sound:
@@ -106,15 +112,15 @@ def absent() -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def sounds(split: str, clips: int) -> Iterator[Sound]:
-    """About `clips` clean sounds of `split`, the kinds in turn. Raises KeyError for another split."""
+def sounds(first_seed: int, clips: int) -> Iterator[Sound]:
+    """About `clips` clean sounds from seeds `first_seed` on, the kinds in turn."""
     missing = " ".join(absent())
     makers = [_synth, _synth_48, lambda s: _stem(s, "drums"), lambda s: _stem(s, "sustained")]
     if "instrument" not in missing:
-        makers += [_fluid, _fluid, lambda s: _fluid(s, "drums")]
+        makers += [_fluid, _fluid, lambda s: _stem(s, "drums", "fluidsynth")]
     if "speech" not in missing:
         makers += [_speech]
     for number in range(clips):
-        made = makers[number % len(makers)](FIRST_SEED[split] + number)
+        made = makers[number % len(makers)](first_seed + number)
         if made is not None and np.abs(made.samples).max() > 0.01:
             yield made

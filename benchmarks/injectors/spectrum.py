@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import soxr
+from material import STRIDES
 from scipy.signal import cheby2, sosfilt, sosfiltfilt
 
 from .kind import Injector
@@ -72,7 +73,6 @@ COMB_DB = (-74.0, -62.0, -50.0, -42.0, -34.0)
 EDGE_HZ = (15_500.0, 13_000.0, 10_000.0, 7_000.0, 4_500.0)
 ALIKE = (0.9990, 0.9996, 0.9999, 0.99999, 1.0)
 THD_PERCENT = (0.2, 0.6, 2.0, 6.0, 18.0)
-STRIDES = (2, 4, 4, 6, 10)
 
 
 def bell(x: np.ndarray, rate_hz: int, hz: float, gain_db: float, q: float) -> np.ndarray:
@@ -112,7 +112,7 @@ def imaging(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -
 
 
 def comb(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
-    """Lines at the multiples of a layer rate of a decoder with `STRIDES`, each at this level under the sound."""
+    """Lines at the multiples of a layer rate of a decoder with `material.STRIDES`, each at this level under the sound."""
     layer_hz = rate_hz / float(np.prod(STRIDES[: int(rng.integers(3, 5))]))
     t = np.arange(x.shape[1]) / rate_hz
     multiples = layer_hz * np.arange(1, int(np.ceil(rate_hz / 2 / layer_hz)))

@@ -26,7 +26,7 @@ from .pre_echo import pre_echo
 from .repetition import repetition
 from .resonance import decoder_comb, harsh
 from .stereo_field import false_stereo, phase_cancellation
-from .tempo import tempo_change, wrong_tempo
+from .tempo import tempo_drift, wrong_tempo
 from .tonal_balance import muddy
 
 DETECTORS: Sequence[Detector] = (
@@ -46,7 +46,7 @@ DETECTORS: Sequence[Detector] = (
     mistuned,
     wrong_key,
     wrong_tempo,
-    tempo_change,
+    tempo_drift,
     click,
     cut_start,
     cut_end,

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .. import musical
 from ..analysis import Analysis
-from ..musical import TEMPI, tempo_drift
+from ..musical import TEMPI
 from ..report import Defect
 from ..samples import Array
 from .found import found
@@ -46,11 +47,11 @@ def wrong_tempo(a: Analysis) -> Iterator[Defect]:
     )  # fmt: skip
 
 
-def tempo_change(a: Analysis) -> Iterator[Defect]:
+def tempo_drift(a: Analysis) -> Iterator[Defect]:
     """`tempo_drift`: within a stretch of about 24 s a clear beat gets faster or slower by more than 6 % (severity 0.1;
     30 % is 1)."""
     for pulse in a.pulses:
-        drift, fit, still = tempo_drift(pulse)
+        drift, fit, still = musical.tempo_drift(pulse)
         if abs(drift) > _DRIFT and fit >= _DRIFT_SURE and fit - still >= _CHANGES:
             span = (int(pulse.start_s * a.rate_hz), min(int(pulse.end_s * a.rate_hz), a.samples.shape[1]))
             severity = 0.1 + 0.9 * (abs(drift) - _DRIFT) / (0.3 - _DRIFT)

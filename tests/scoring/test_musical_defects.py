@@ -10,9 +10,9 @@ from segue.scoring import score
 from segue.scoring.analysis import Analysis
 from segue.scoring.detectors.found import Detector
 from segue.scoring.detectors.pitch import mistuned, wrong_key
-from segue.scoring.detectors.tempo import tempo_change, wrong_tempo
+from segue.scoring.detectors.tempo import tempo_drift, wrong_tempo
 from segue.scoring.expected import Expected, parse_keyscale
-from segue.scoring.musical import keys, pulses, tempo, tempo_drift
+from segue.scoring.musical import keys, pulses, tempo
 from segue.scoring.spectra import Spectra
 from segue.scoring.tones import Tones, tuning
 from segue.training.corpus import make_clip
@@ -74,7 +74,7 @@ def test_the_key_of_a_scale() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_clean_music_is_in_tune_in_key_and_in_time(seed: int) -> None:
     x, expected = clip(seed)
-    for detector in (mistuned, wrong_key, wrong_tempo, tempo_change):
+    for detector in (mistuned, wrong_key, wrong_tempo, tempo_drift):
         assert severity(detector, x, expected) == 0.0
 
 
@@ -123,7 +123,7 @@ def test_a_tempo_that_moves(seed: int) -> None:
     for change in (-0.2, 0.12):
         moved = played(x, 1 - change / 2, 1 + change / 2)
         assert tempo_drift(pulses(Spectra.of(moved, RATE))[0])[0] == pytest.approx(change, abs=0.04)
-    found = [severity(tempo_change, played(x, 1 - c / 2, 1 + c / 2)) for c in (0.03, 0.07, 0.12, 0.2, 0.28)]
+    found = [severity(tempo_drift, played(x, 1 - c / 2, 1 + c / 2)) for c in (0.03, 0.07, 0.12, 0.2, 0.28)]
     assert found == sorted(found) and found[0] == 0.0 and found[2] > 0.1
 
 
@@ -133,7 +133,7 @@ def test_a_tempo_that_moves(seed: int) -> None:
 ], ids=["noise", "tone", "fifth", "silence", "short"])  # fmt: skip
 def test_nothing_is_said_of_what_is_no_music(x: np.ndarray) -> None:
     asked = Expected(bpm=117, keyscale="F# major")
-    assert severity(wrong_tempo, x, asked) == severity(tempo_change, x) == severity(wrong_key, x, asked) == 0.0
+    assert severity(wrong_tempo, x, asked) == severity(tempo_drift, x) == severity(wrong_key, x, asked) == 0.0
 
 
 def test_noise_and_a_tone_at_a_are_not_out_of_tune() -> None:
