@@ -76,7 +76,7 @@ def repair(
             output.emit_json({"before": found.model_dump(mode="json"), "kept": None, "file": None, "attempts": []})
         return
     if dry_run:
-        typer.echo(repair_preset(wanted, model=model, variant=variant, seed=seed), nl=False)
+        typer.echo(repair_preset(file, wanted, model=model, variant=variant, seed=seed, overrides=overrides), nl=False)
         return
 
     def work(on_event: Listener, cancel: CancelToken) -> Repair:

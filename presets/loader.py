@@ -38,7 +38,7 @@ def load(
     at the working folder, where those in the preset start at its own. `types` are the stage types known (all by default).
     Raises RequestError with every problem, each with file, line, stage and key.
     """
-    known = types if types is not None else _all_types()
+    known = types if types is not None else all_types()
     text, path = _found(preset)
     file = str(path) if path else None
     document, problems = apply_overrides(read_yaml(text, file), overrides or {}, known)
@@ -64,7 +64,7 @@ def load(
     raise RequestError(sorted(dict.fromkeys(problems), key=lambda p: (p.line is not None, p.line or 0)))
 
 
-def _all_types() -> Mapping[str, type[Stage]]:
+def all_types() -> Mapping[str, type[Stage]]:
     from ..stages import STAGES
 
     return STAGES

@@ -21,7 +21,9 @@ from ..pipeline.run import Run
 from ..scoring.profiles import Profile
 from ..scoring.repairs import CLIP, RepairPlan, better
 from ..scoring.report import QualityReport
-from .loader import load
+from .loader import all_types, load
+from .overrides import apply_overrides
+from .yaml_reader import Document
 
 HEARD, BEFORE = "heard", "before"
 # Stage types that every variant serves; extract, lego and complete want base, mix has no model.
@@ -67,15 +69,18 @@ class Repair:
 
 
 def repair_preset(
+    file: str | Path,
     plans: Sequence[RepairPlan],
     *,
     model: str | None = None,
     profile: Profile = "music",
     variant: str | None = None,
     seed: int = 0,
+    overrides: Mapping[str, str] | None = None,
 ) -> str:
-    """The preset, as YAML, that tries every plan on the input `clip`: what the signal tells of the prompt is filled in, the
-    clip is scored, then each plan's stages and the score of its result. Raises RequestError for no plans."""
+    """The preset, as YAML, that tries every plan on `file`, the input `clip`: what the signal tells of the prompt is filled in,
+    the clip is scored, then each plan's stages and the score of its result; `overrides` as `load` takes them. Raises
+    RequestError for no plans and for overrides of what isn't there."""
     if not plans:
         raise RequestError(Problem("there is no plan to carry out", "give a report with defects that a stage can mend"))
     stages: dict[str, dict[str, Any]] = {
@@ -93,9 +98,14 @@ def repair_preset(
         stages[_scored(number)] = {"type": "score", "source": _stage_name(number, plan.result), "profile": profile}
     document: dict[str, Any] = {
         "name": "repair", "prompt": {"instrumental": True}, "seed": seed, "takes": 1,
-        "inputs": {CLIP: "clip.flac"}, "stages": stages, "outputs": [_scored(number) for number in range(len(plans))],
+        "inputs": {CLIP: str(Path(file).absolute())}, "stages": stages,
+        "outputs": [_scored(number) for number in range(len(plans))],
     }  # fmt: skip
-    return yaml.safe_dump({**({"model": model} if model else {}), **document}, sort_keys=False, allow_unicode=True)
+    document = ({"model": model} if model else {}) | document
+    changed, problems = apply_overrides(Document(document), overrides or {}, all_types())
+    if problems:
+        raise RequestError(problems)
+    return yaml.safe_dump(changed.data, sort_keys=False, allow_unicode=True)
 
 
 def repair(
@@ -120,8 +130,8 @@ def repair(
     file that can't be read, a window outside the clip, a model without the variant …), `RunError` and `Cancelled` as
     `Pipeline.run` does.
     """
-    text = repair_preset(plans, model=model, profile=profile, variant=variant, seed=seed)
-    pipeline: Pipeline = load(text, overrides=overrides, inputs={CLIP: file})
+    text = repair_preset(file, plans, model=model, profile=profile, variant=variant, seed=seed)
+    pipeline: Pipeline = load(text, overrides=overrides)
     run = pipeline.run(out=out, home=home, options=options, on_event=on_event, cancel=cancel)
     before = _report(run, BEFORE)
     attempts = []

@@ -16,7 +16,6 @@ only known after it was run and scored. Knows no stage class, no model and no fi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -104,7 +103,6 @@ def _repaint(report: QualityReport, costs: Mapping[str, float]) -> list[RepairPl
     spans = windows(placed, report.duration_s)
     if not spans or sum(b - a for a, b in spans) > LONGEST_SHARE * report.duration_s:
         return []
-    assert all(a[1] < b[0] for a, b in pairwise(spans))
     names, cost = _of(report, {d.type for d in placed}, costs)
     times = ", ".join(f"{a:.2f}–{b:.2f} s" for a, b in spans[:4]) + (" …" if len(spans) > 4 else "")
     stage = {"type": "repaint", "source": CLIP, "windows": [list(span) for span in spans]}

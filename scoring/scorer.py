@@ -10,8 +10,9 @@ Overall, scorer 2:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ point
 - no term, however weighted, costs more than `MOST_POINTS` = 3;
 - gates: NaN or Inf anywhere, silence (nothing above −70 LUFS), or less than 10 ms make it 0.
 
-Scorer 2 knows more faults than scorer 1 (aliasing, false stereo, harmonic distortion, mud, harshness, decoder combs,
-tuning, key, tempo and its drift); three of them only against what is `Expected`. The formula is the same.
+Scorer 2 knows more faults than scorer 1: aliasing, false stereo, harmonic distortion, mud, harshness, decoder combs,
+tuning, key, tempo and its drift, clicks, cut edges, hum, noise and its bursts, pre-echo, over-compression,
+repetition; three of them only against what is `Expected`. The formula is the same.
 
 It is computed as if at −18 LUFS, so a gain changes nothing. Balance and brightness are taken *after* the
 steady noise floor is subtracted: hiss can't make a dull sound bright. Knows no file, no model, and no

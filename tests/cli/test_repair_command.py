@@ -22,7 +22,13 @@ def clip(tmp_path):
 def test_dry_run_prints_the_preset(segue, clip):
     done = segue("repair", clip, "--dry-run")
     assert done.code == 0, done.err
-    assert [s["type"] for s in yaml.safe_load(done.out)["stages"].values()] == ["caption", "score", "repaint", "score"]
+    preset = yaml.safe_load(done.out)
+    assert [s["type"] for s in preset["stages"].values()] == ["caption", "score", "repaint", "score"]
+    assert preset["inputs"] == {"clip": str(clip)}
+    done = segue("repair", clip, "--dry-run", "--set", "prompt.bpm=96")
+    assert yaml.safe_load(done.out)["prompt"]["bpm"] == 96
+    done = segue("repair", clip, "--dry-run", "--set", "promt.bpm=96")
+    assert done.code == 2 and "promt" in done.err
 
 
 def test_a_written_report_is_read(segue, clip, tmp_path):

@@ -1,5 +1,7 @@
 """Repairs that run: the embedded model on a damaged clip, each result judged against the file."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -32,7 +34,8 @@ def gaps(tmp_path_factory):
 def test_the_preset_tries_every_plan_from_the_same_input():
     plans = [plan(a={"type": "refine", "source": "clip", "denoise": 0.2}),
              plan(a={"type": "cover", "source": "clip"}, b={"type": "refine", "source": "a"})]  # fmt: skip
-    data = yaml.safe_load(repair_preset(plans, variant="turbo"))
+    data = yaml.safe_load(repair_preset("song.flac", plans, variant="turbo"))
+    assert data["inputs"] == {"clip": str(Path("song.flac").absolute())}
     assert data["outputs"] == ["p1_scored", "p2_scored"]
     sources = {name: stage["source"] for name, stage in data["stages"].items()}
     assert sources == {"heard": "clip", "before": "heard", "p1_a": "heard", "p1_scored": "p1_a", "p2_a": "heard",
@@ -50,12 +53,12 @@ def test_every_kind_of_plan_is_a_sound_preset(gaps):
     full = with_stems(full, {"drums": full, "bass": report.model_copy(update={"defects": ()}), "vocals": report})
     plans = repair_plans(full)
     assert {list(p.stages.values())[-1]["type"] for p in plans} == {"repaint", "refine", "super_resolve", "cover", "lego"}
-    load(repair_preset(plans), inputs={"clip": path})
+    load(repair_preset(path, plans))
 
 
 def test_no_plan_is_a_wrong_request():
     with pytest.raises(RequestError, match="no plan"):
-        repair_preset([])
+        repair_preset("song.flac", [])
 
 
 def test_a_drop_out_is_repainted_and_kept(gaps, tmp_path):

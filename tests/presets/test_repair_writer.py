@@ -47,7 +47,7 @@ def test_whatever_the_model_prefers_its_plans_are_valid(folders):
                 assert {k: v for k, v in fields.items() if k not in STRENGTHS} == {
                     k: v for k, v in original.stages[name].items() if k not in STRENGTHS}
                 assert all(fields[k] in STRENGTHS[k] for k in STRENGTHS if k in fields)
-        assert repair_preset(plans)
+        assert repair_preset("song.flac", plans)
         orders.add(tuple(p.name for p in plans))
     assert len(orders) > 1  # it is the model that chooses
 
