@@ -17,9 +17,13 @@ from ..pipeline.errors import Problem, RunError
 from ..pipeline.models.base import ConditionRequest, VariantInfo
 from ..pipeline.spec import DiffusionStage, Name, Prompt, Unit
 from .denoise import Plan, denoise, untouched
+from .low_band import band_edge_hz, with_low_band
 
 if TYPE_CHECKING:
     from ..pipeline.scope import Scope
+
+
+LENGTH_TOLERANCE_S = 0.05
 
 
 class Generate(DiffusionStage):
@@ -80,26 +84,47 @@ class Refine(DiffusionStage):
     source: Name
     denoise: Unit = Field(0.5, description="t_start: 0 leaves the source as it is, 1 starts from noise")
     timbre: Name | None = Field(None, description="input or stage whose sound colour is followed")
+    low_band: Name | None = Field(
+        None,
+        description="input or stage whose low band is kept: at the end every bin below its measured band edge is its own",
+    )
 
     def references(self) -> dict[str, str]:
-        found = {"source": self.source}
-        return {**found, "timbre": self.timbre} if self.timbre else found
+        beside = {"timbre": self.timbre, "low_band": self.low_band}
+        return {"source": self.source} | {field: name for field, name in beside.items() if name}
 
     def check(self, scope: Scope) -> Iterator[Problem]:
+        if self.low_band is not None:
+            own, given = scope.duration_s(self.source), scope.duration_s(self.low_band)
+            if own is not None and given is not None and abs(own - given) > LENGTH_TOLERANCE_S:
+                cause = f"'{self.low_band}' lasts {given:.3f} s and '{self.source}' {own:.3f} s; its low band doesn't fit"
+                yield scope.problem(cause, "name the take that the source was made from", "low_band")
         source = scope.stages.get(self.source)
         if isinstance(source, Generate) and source.unfinished() and "denoise" in self.model_fields_set:
             scope.warn(
                 f"denoise {self.denoise:g} has no effect: '{self.source}' is a step checkpoint, and is gone on with from the "
                 "level it has", "leave denoise out", "denoise",
             )
-        return iter(())
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         info = ctx.info(self.variant)
         wanted = [self.denoise > 0 or job.source.signal.checkpoint is not None for job in jobs]
         worked = [job for job, needed in zip(jobs, wanted, strict=True) if needed]
-        made = iter(denoise(self, worked, ctx, [self._plan(job, ctx, info) for job in worked]))
-        return [next(made) if needed else untouched() for needed in wanted]
+        made = denoise(self, worked, ctx, [self._plan(job, ctx, info) for job in worked])
+        if self.low_band is not None:
+            made = [self._keep_low(result, job, ctx, info) for result, job in zip(made, worked, strict=True)]
+        found = iter(made)
+        return [next(found) if needed else untouched() for needed in wanted]
+
+    def _keep_low(self, result: Result, job: Job, ctx: Context, info: VariantInfo) -> Result:
+        given = ctx.audio(job.sources["low_band"], info.rate_hz, info.channels).samples
+        samples = result.latent.samples if result.latent is not None else None
+        if samples is None or abs(given.shape[-1] - samples) > LENGTH_TOLERANCE_S * info.rate_hz:
+            raise RunError(
+                f"stage '{ctx.stage}': {job.sources['low_band'].id} is not as long as {job.source.id}; its low band doesn't fit. "
+                "Name the take that the source was made from."
+            )
+        return with_low_band(self, result, given, band_edge_hz(given, info.rate_hz), ctx, info)
 
     def _plan(self, job: Job, ctx: Context, info: VariantInfo) -> Plan:
         checkpoint = job.source.signal.checkpoint

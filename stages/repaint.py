@@ -148,7 +148,7 @@ class _Prepared:
 def splice(source: Audio, made: Audio, windows: Sequence[Window], crossfade_s: float) -> Audio:
     """`source` with `made` in the windows, at the source's own rate and channels, grown where a window passes its end.
 
-    Fades are linear-in-power pairs (cos²/sin²), lie inside the window and are at most half of it; every sample outside the
+    Fades are pairs that sum to one (sin² and cos²), lie inside the window and are at most half of it; every sample outside the
     windows is the source's own, bit for bit.
     """
     from ..pipeline.audio_file import remix, resample

@@ -19,11 +19,10 @@ from ..pipeline.context import Context, Job, Result
 from ..pipeline.diffusion.projections import LowBandProjection
 from ..pipeline.models.base import ConditionRequest, VariantInfo
 from ..pipeline.spec import DiffusionStage, Name, Unit
-from ..pipeline.take import Audio
-from ..scoring.spectrum import rolloff_hz
-from .bands import low_pass, replace_low_band
+from .bands import low_pass
 from .denoise import Plan, denoise, untouched
 from .generate import timbre_of
+from .low_band import band_edge_hz, with_low_band
 
 
 class SuperResolve(DiffusionStage):
@@ -48,7 +47,7 @@ class SuperResolve(DiffusionStage):
             return [untouched() for _ in jobs]
         info = ctx.info(self.variant)
         given = [ctx.audio(job.source, info.rate_hz, info.channels).samples for job in jobs]
-        cutoffs = [self._cutoff(samples, info) for samples in given]
+        cutoffs = [band_edge_hz(samples, info.rate_hz, self.cutoff_hz) for samples in given]
         plans = [self._plan(job, cutoff, ctx, info) for job, cutoff in zip(jobs, cutoffs, strict=True)]
 
         def projections(positions: Sequence[int]) -> tuple[LowBandProjection, ...]:
@@ -57,12 +56,9 @@ class SuperResolve(DiffusionStage):
             return (self._consistency([given[i] for i in positions], [cutoffs[i] for i in positions], ctx, info),)
 
         made = denoise(self, jobs, ctx, plans, projections)
-        return [self._finish(r, g, c, ctx, info) for r, g, c in zip(made, given, cutoffs, strict=True)]
-
-    def _cutoff(self, samples: torch.Tensor, info: VariantInfo) -> float:
-        nyquist = info.rate_hz / 2
-        measured = self.cutoff_hz if self.cutoff_hz is not None else rolloff_hz(samples, info.rate_hz)
-        return float(min(nyquist, measured if measured else nyquist))
+        if not self.replace_low:
+            return made
+        return [with_low_band(self, r, g, c, ctx, info) for r, g, c in zip(made, given, cutoffs, strict=True)]
 
     def _plan(self, job: Job, cutoff: float, ctx: Context, info: VariantInfo) -> Plan:
         latent = ctx.latent(job.source, info)
@@ -87,15 +83,4 @@ class SuperResolve(DiffusionStage):
         return LowBandProjection(
             lambda x: model.decode(x.float().cpu()), lambda a: model.encode(a.float().cpu()).to(device), band, reference,
             every=self.consistency_every,
-        )
-
-    def _finish(self, result: Result, given: torch.Tensor, cutoff: float, ctx: Context, info: VariantInfo) -> Result:
-        if result.latent is None or not self.replace_low:
-            return result
-        made = ctx.model(self).decode(result.latent.frames.unsqueeze(0))[0]
-        made = torch.nn.functional.pad(made, (0, max(0, given.shape[-1] - made.shape[-1])))[:, : given.shape[-1]]
-        audio, gain_db = replace_low_band(made, given, cutoff, info.rate_hz)
-        return Result(
-            audio=Audio(audio, info.rate_hz), facts={**result.facts, "level_match_db": round(gain_db, 4)},
-            steps_run=result.steps_run, forwards=result.forwards,
         )

@@ -86,7 +86,8 @@ def _repaint(r: dict[str, Any]) -> list[Row]:
     found = []
     for variant in r:
         found.append(_at_least(f"repaint ({variant}): kept region, dB", r[variant]["kept_si_sdr_db"], 10.0))
-        found.append(_at_most(f"repaint ({variant}): flux at the seams", r[variant]["seam_flux_ratio"], 1.3))
+        beside = f"the source itself: {r[variant]['seam_flux_of_source']:.2f} of its reconstruction"
+        found.append(_at_most(f"repaint ({variant}): flux at the seams", r[variant]["seam_flux_ratio"], 1.3, beside))
     base, turbo = r["base"]["kept_si_sdr_db"], r["turbo"]["kept_si_sdr_db"]
     found.append(_at_least("turbo/base: kept region of a repaint, dB", turbo - base, -1.5))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from ...pipeline.diffusion.schedules import timesteps
 from ...pipeline.diffusion.timeline import Timeline
 from ...pipeline.keys import noise
 from ...pipeline.models.base import ConditionRequest
+from ...pipeline.take import Audio
 from ...scoring.reference import si_sdr
 from ...stages import Repaint
+from ...stages.repaint import splice
 from .bench import Bench, audio_of, mean
 
 WINDOW_S = (3.0, 5.0)
@@ -25,8 +28,9 @@ MARGIN_S = 0.2
 
 def judge_repaint(bench: Bench, variant: str, steps: int) -> dict[str, Any]:
     """Window 3–5 s. ``kept_si_sdr_db``: the model's own output outside the window, without the stage's re-injection and
-    splice, against the reconstruction. Seams: spectral flux of the stage's output at the window's edges over that of the
-    source's reconstruction at the same places."""
+    splice, against the reconstruction. ``seam_flux_ratio``: spectral flux at the window's edges of what the stage gives (the
+    source with the window spliced in) over that of the source with its own reconstruction spliced in likewise: outside a
+    window there is the source itself, whose flux is higher than its reconstruction's. ``seam_flux_of_source``: how much."""
     kept, errors, inside = [], [], []
     for k in range(len(bench.clips)):
         source = bench.pool.encode(bench.samples(k)[None])
@@ -44,10 +48,20 @@ def judge_repaint(bench: Bench, variant: str, steps: int) -> dict[str, Any]:
         f"p{k}": Repaint(source=f"clip{k}", start_s=WINDOW_S[0], end_s=WINDOW_S[1], variant=variant, steps=steps,
                          prompt=bench.prompt(k), seed=k) for k in range(len(bench.clips))
     })  # fmt: skip
-    ours = [_flux_at_seams(audio_of(run, f"p{k}"), bench.rate_hz) for k in range(len(bench.clips))]
-    theirs = [_flux_at_seams(sound, bench.rate_hz) for sound in bench.reconstructions]
+    def flux(sounds: Iterable[torch.Tensor]) -> float:
+        return float(np.mean([_flux_at_seams(sound, bench.rate_hz) for sound in sounds]))
+
+    clips = range(len(bench.clips))
+    spliced = flux(_respliced(bench, k) for k in clips)
     return {"kept_si_sdr_db": mean(kept), "kept_latent_mse": mean(errors), "window_latent_mse": mean(inside),
-            "seam_flux_ratio": float(np.mean(ours) / np.mean(theirs))}  # fmt: skip
+            "seam_flux_ratio": flux(audio_of(run, f"p{k}") for k in clips) / spliced,
+            "seam_flux_of_source": flux(bench.samples(k) for k in clips) / flux(bench.reconstructions)}  # fmt: skip
+
+
+def _respliced(bench: Bench, k: int) -> torch.Tensor:
+    """The clip with its own reconstruction in the window, joined as the stage joins."""
+    sounds = (Audio(samples, bench.rate_hz) for samples in (bench.samples(k), bench.reconstructions[k]))
+    return splice(*sounds, (WINDOW_S,), Repaint.model_fields["crossfade_s"].default).samples
 
 
 def _bare(bench: Bench, variant: str, steps: int, k: int, source: torch.Tensor) -> torch.Tensor:
