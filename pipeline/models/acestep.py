@@ -22,8 +22,8 @@ from ..errors import Problem, RequestError
 from ..prompt import Prompt
 from . import autoencoder
 from .acestep_denoiser import AceStepDenoiser
-from .base import ConditionRequest, Counters, VariantInfo
-from .memory import TensorMemory
+from .base import ConditionRequest
+from .loaded import LoadedModel
 from .variants import REFERENCE_S
 
 
@@ -43,35 +43,8 @@ class AceStepParts:
     dtype: torch.dtype
 
 
-class AceStepModel:
+class AceStepModel(LoadedModel[AceStepParts]):
     """One ACE-Step variant's weights on a device."""
-
-    def __init__(
-        self,
-        info: VariantInfo,
-        parts: AceStepParts,
-        counters: Counters,
-        remembered: TensorMemory | None = None,
-        tile_frames: int = 0,
-    ) -> None:
-        self.info = info
-        self._parts: AceStepParts | None = parts
-        self._counters = counters
-        self._remembered = remembered or TensorMemory()
-        self._tile = tile_frames
-
-    @property
-    def parts(self) -> AceStepParts:
-        """The loaded components. Raises RuntimeError after the pool let this variant go."""
-        if self._parts is None:
-            raise RuntimeError(
-                f"variant '{self.info.variant}' was let go for another one; ask the pool for it again instead of keeping it"
-            )
-        return self._parts
-
-    def retire(self) -> None:
-        """Let the components go; any later use says so."""
-        self._parts = None
 
     # ---- text, lyrics, timbre ---------------------------------------------------------------------------------------
 

@@ -22,8 +22,8 @@ from ..diffusion.wrappers import EDMDenoiser
 from ..errors import Problem, RequestError
 from ..prompt import Prompt
 from . import autoencoder
-from .base import ConditionRequest, Counters, VariantInfo
-from .memory import TensorMemory
+from .base import ConditionRequest
+from .loaded import LoadedModel
 
 _SCHEDULER = "CosineDPMSolverMultistepScheduler"  # its convention of noise levels: atan(sigma)·2/π
 
@@ -49,33 +49,8 @@ def describe_prompt(prompt: Prompt) -> str:
     return ", ".join(fact for fact in facts if fact.strip())
 
 
-class StableAudioModel:
+class StableAudioModel(LoadedModel[StableAudioParts]):
     """One Stable Audio checkpoint on a device."""
-
-    def __init__(
-        self,
-        info: VariantInfo,
-        parts: StableAudioParts,
-        counters: Counters,
-        remembered: TensorMemory | None = None,
-        tile_frames: int = 0,
-    ) -> None:
-        self.info = info
-        self._parts: StableAudioParts | None = parts
-        self._counters = counters
-        self._remembered = remembered or TensorMemory()
-        self._tile = tile_frames
-
-    @property
-    def parts(self) -> StableAudioParts:
-        """The loaded components. Raises RuntimeError after the pool let this variant go."""
-        if self._parts is None:
-            raise RuntimeError(f"variant '{self.info.variant}' was let go; ask the pool for it again")
-        return self._parts
-
-    def retire(self) -> None:
-        """Let the components go; any later use says so."""
-        self._parts = None
 
     def token_counts(self, prompt: Prompt, instruction: str) -> tuple[int, int]:
         """Text tokens before any is cut off, and 0: there are no lyrics."""

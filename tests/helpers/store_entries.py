@@ -1,9 +1,7 @@
 """Entries of the store that tests put in, compare, and take away disks and processes from."""
 
 import contextlib
-import os
 import subprocess
-import traceback
 from pathlib import Path
 
 import pytest
@@ -64,20 +62,3 @@ def small_disk(folder, size="1m"):
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fork(work):
-    """Run `work` in a child process; gives its number. The child does no parallel tensor work."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        work()
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-def ended(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -6,11 +6,11 @@ import re
 import sqlite3
 import subprocess
 import threading
-import traceback
 from dataclasses import replace
 
 import pytest
 import torch
+from helpers.processes import ended, fork
 from segue.pipeline.catalog import Catalog
 from segue.pipeline.catalog_schema import MIGRATIONS
 from segue.pipeline.context import Numerics
@@ -33,22 +33,6 @@ def a_take(index=0, stage="draft", overall=None):
     prompt = Prompt(caption="ünïcode 🎷", bpm=96)
     return Take(stage=stage, index=index, seed=2**63 - 1 - index, key=digest([stage, index]), prompt=prompt,
                 signal=Signal(audio=Audio(torch.zeros(1, 8_000), 8_000)), report=report)
-
-
-def fork(work):
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        work()
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-def ended(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @pytest.fixture

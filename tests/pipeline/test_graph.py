@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
+from helpers.toy_variants import variant
 from hypothesis import given
 from hypothesis import strategies as st
 from segue.pipeline.graph import Graph, InputFacts
 from segue.pipeline.graph_checks import build_graph
-from segue.pipeline.models.base import ModelInfo, VariantDefaults, VariantInfo
+from segue.pipeline.models.base import ModelInfo
 from segue.pipeline.pipeline import Pipeline
 from segue.pipeline.spec import DiffusionStage, Name, Prompt, Stage
 
@@ -48,27 +49,6 @@ class Best(Stage):
     type: Literal["best"] = "best"
     source: Name
     keep: int = 1
-
-
-def variant(name: str, tasks: set[str], **changes: Any) -> VariantInfo:
-    facts: dict[str, Any] = {
-        "model": "toy",
-        "family": "toy",
-        "variant": name,
-        "tasks": frozenset(tasks),
-        "rate_hz": 48000,
-        "channels": 2,
-        "defaults": VariantDefaults(steps=8, shift=3.0),
-        "hop_length": 1920,
-        "latent_dim": 64,
-        "max_duration_s": 600.0,
-        "max_text_tokens": 256,
-        "max_lyric_tokens": 2048,
-        "fingerprint": "f",
-        "codec": "c",
-        "max_steps": 20,
-    }
-    return VariantInfo(**(facts | changes))
 
 
 MODEL = ModelInfo("toy", "toy", {"fast": variant("fast", {"draft"})}, {"": "fast"})

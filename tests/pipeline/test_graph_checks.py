@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
+from helpers.toy_variants import variant
 from segue.pipeline.errors import Problem, RequestError
 from segue.pipeline.graph import Graph, GraphScope, InputFacts, Scope
 from segue.pipeline.graph_checks import build_graph
-from segue.pipeline.models.base import ModelInfo, VariantDefaults, VariantInfo
+from segue.pipeline.models.base import ModelInfo, VariantDefaults
 from segue.pipeline.pipeline import Pipeline
 from segue.pipeline.spec import Adapter, DiffusionStage, Guidance, Name, Prompt, Stage
 
@@ -68,26 +69,6 @@ class Picky(Stage):
 
     def check(self, scope: Scope) -> Iterator[Problem]:
         yield scope.problem(f"{scope.takes(self.source)} takes of {scope.duration_s(self.source)} s displease me", key="source")
-
-
-def variant(name: str, tasks: set[str], **changes: Any) -> VariantInfo:
-    facts: dict[str, Any] = {
-        "model": "toy",
-        "family": "toy",
-        "variant": name,
-        "tasks": frozenset(tasks),
-        "rate_hz": 48000,
-        "channels": 2,
-        "defaults": VariantDefaults(steps=8, shift=3.0),
-        "hop_length": 1920,
-        "latent_dim": 64,
-        "max_duration_s": 600.0,
-        "max_text_tokens": 256,
-        "max_lyric_tokens": 2048,
-        "fingerprint": "f",
-        "codec": "c",
-    }
-    return VariantInfo(**(facts | changes))
 
 
 COMMON = {"generate", "refine", "cover"}

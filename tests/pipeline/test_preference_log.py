@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 
 import pytest
+from helpers.processes import ended, fork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from segue.pipeline.errors import RunError
@@ -24,22 +24,6 @@ def a_group(name="g1", scores=(8.0, 3.0), run="r1"):
         for i, s in enumerate(scores)
     )
     return Group(id=name, stage="scored", prompt={"caption": "ünïcode 🎷\nsecond line"}, run=run, entries=entries)
-
-
-def fork(work):
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        work()
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-def ended(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_groups_come_back_in_order_and_pairs_follow(tmp_path):

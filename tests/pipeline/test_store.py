@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.store_entries import KEY, REPORT, an_entry, assert_same, bits, ended, files, fork
+from helpers.processes import ended, fork
+from helpers.store_entries import KEY, REPORT, an_entry, assert_same, bits, files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from segue.pipeline.context import Result

@@ -7,7 +7,8 @@ import sys
 import time
 
 import torch
-from helpers.store_entries import an_entry, assert_same, ended, files, fork
+from helpers.processes import ended, fork
+from helpers.store_entries import an_entry, assert_same, files
 from segue.pipeline.keys import digest
 from segue.pipeline.store import Entry, Store
 

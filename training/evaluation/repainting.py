@@ -60,8 +60,8 @@ def judge_repaint(bench: Bench, variant: str, steps: int) -> dict[str, Any]:
 
 def _respliced(bench: Bench, k: int) -> torch.Tensor:
     """The clip with its own reconstruction in the window, joined as the stage joins."""
-    sounds = (Audio(samples, bench.rate_hz) for samples in (bench.samples(k), bench.reconstructions[k]))
-    return splice(*sounds, (WINDOW_S,), Repaint.model_fields["crossfade_s"].default).samples
+    clip, made = (Audio(samples, bench.rate_hz) for samples in (bench.samples(k), bench.reconstructions[k]))
+    return splice(clip, made, (WINDOW_S,), Repaint.model_fields["crossfade_s"].default).samples
 
 
 def _bare(bench: Bench, variant: str, steps: int, k: int, source: torch.Tensor) -> torch.Tensor:
