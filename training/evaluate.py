@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as work:
         bench = Bench(args.model, args.clips, Path(work), first_seed=first_seed)
         report["training"] = next(iter(bench.info.variants.values())).training
+        report["fingerprints"] = {name: facts.fingerprint for name, facts in bench.info.variants.items()}
         for name in args.only if args.only is not None else GROUPS:
             began = time.monotonic()
             report["figures"][name] = rounded(GROUPS[name](bench))

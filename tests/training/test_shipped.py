@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from segue.pipeline.models.resolve import describe_model
 from segue.training.build_mini import DEFAULT_OUT
 from segue.training.evaluation.autoencoder import judge_autoencoder
 from segue.training.evaluation.bars import rows
@@ -27,6 +28,8 @@ def bench(tmp_path_factory):
 
 def test_the_written_evaluation_is_of_these_weights_and_its_bars_follow_from_its_figures():
     written = json.loads(EVALUATION.read_text(encoding="utf-8"))
+    shipped = describe_model("segue-mini", offline=True).variants
+    assert written["fingerprints"] == {name: facts.fingerprint for name, facts in shipped.items()}
     assert written["training"] == json.loads((DEFAULT_OUT / "segue.json").read_text())["training"]
     assert written["bars"] == rows(written["figures"])
 
