@@ -44,6 +44,11 @@ def embed(samples: Any, rate_hz: int) -> Array:
     level. Rows of silence only are left out; digital silence gives none.
 
     Raises ValueError as `as_samples` does, and for NaN or Inf.
+
+    >>> t = np.arange(48_000) / 24_000
+    >>> rows = embed(0.1 * np.sin(2 * np.pi * 440 * t)[None], 24_000)  # two seconds: 0–1, 0.5–1.5, 1–2
+    >>> rows.shape, embed(np.zeros((1, 24_000)), 24_000).shape
+    ((3, 40), (0, 40))
     """
     x = as_samples(samples, rate_hz)
     if not np.isfinite(x).all():
@@ -106,7 +111,11 @@ def frechet_distance(mean1: Any, cov1: Any, mean2: Any, cov2: Any) -> float:
 
 def shrinkage(covariance: Array, count: int) -> float:
     """How far a sample covariance `[D, D]` of `count` rows is drawn to a multiple of the identity, 0 … 1: the oracle
-    approximating shrinkage (Chen, Wiesel, Eldar and Hero 2010, arXiv 0907.4698, eq. 23)."""
+    approximating shrinkage (Chen, Wiesel, Eldar and Hero 2010, arXiv 0907.4698, eq. 23).
+
+    >>> round(shrinkage(np.diag([1.0, 4.0]), 10), 4), round(shrinkage(np.diag([1.0, 4.0]), 1_000), 4), shrinkage(np.eye(2), 10)
+    (0.5556, 0.0056, 1.0)
+    """
     d = len(covariance)
     trace, square = float(np.trace(covariance)), float(np.square(covariance).sum())
     above = (1 - 2 / d) * square + trace**2
@@ -158,7 +167,13 @@ class FeatureDistribution:
 
 def reference_distribution(references: Iterable[tuple[Any, int]]) -> FeatureDistribution:
     """The `embed` features of all reference clips together, each given as (samples `[C, T]`, rate). Longer clips
-    weigh more. Raises ValueError when there is no sound in any of them."""
+    weigh more. Raises ValueError when there is no sound in any of them.
+
+    >>> t = np.arange(48_000) / 24_000
+    >>> tone = 0.1 * np.sin(2 * np.pi * 440 * t)[None]
+    >>> reference_distribution([(tone, 24_000), (tone, 24_000)]).count
+    6
+    """
     rows = [found for samples, rate_hz in references if len(found := embed(samples, rate_hz))]
     if not rows:
         raise ValueError("the reference clips hold no sound; give at least one clip that does")

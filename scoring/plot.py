@@ -49,6 +49,11 @@ def figure_png(samples: Any, rate_hz: int, report: QualityReport, *, title: str 
     than 8 channels the first 8 waveforms are shown, and the title says so.
 
     Raises ValueError for what is no sound (see `as_samples`).
+
+    >>> from .scorer import score
+    >>> tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)[None]
+    >>> figure_png(tone, 48_000, score(tone, 48_000))[:8]
+    b'\\x89PNG\\r\\n\\x1a\\n'
     """
     x = as_samples(samples, rate_hz)
     field = time_frequency(x, rate_hz)
@@ -183,13 +188,21 @@ def _spectrogram(figure: Figure, axes: Axes, bar: Axes, field: TimeFrequency) ->
 
 
 def frequency_ticks(edges_hz: Array) -> list[float]:
-    """1, 2, 5 of each decade between the ends, and the upper end's neighbourhood left free of what would touch it."""
+    """1, 2, 5 of each decade between the ends, and the upper end's neighbourhood left free of what would touch it.
+
+    >>> frequency_ticks(np.array([30.0, 1_500.0]))
+    [50.0, 100.0, 200.0, 500.0, 1000.0]
+    """
     all_of_them = [m * 10.0**e for e in range(0, 6) for m in (1, 2, 5)]
     return [f for f in all_of_them if edges_hz[0] <= f <= edges_hz[-1]]
 
 
 def hertz(f: float) -> str:
-    """``50``, ``2 k``: a frequency on an axis."""
+    """``50``, ``2 k``: a frequency on an axis.
+
+    >>> hertz(50.0), hertz(2_000.0)
+    ('50', '2 k')
+    """
     return f"{f:g}" if f < 1000 else f"{f / 1000:g} k"
 
 

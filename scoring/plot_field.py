@@ -36,7 +36,13 @@ def draw_bottom(figure: Figure, place: Any, x: Array, field: TimeFrequency, repo
 def goniometer(left: Array, right: Array) -> Array:
     """How often the pair of samples falls in each of 161 × 161 cells: rows are mid (L+R) from below, columns side (R−L), both
     scaled to the largest of |L| and |R|, so that a corner of the diamond is full deflection. At most a million evenly
-    spread samples are looked at; pairs that are not finite are left out."""
+    spread samples are looked at; pairs that are not finite are left out.
+
+    >>> ones = np.ones(10)
+    >>> cells = goniometer(ones, ones)  # in phase: all on the middle line, at the top
+    >>> cells.shape, float(cells[160, 80]), float(cells.sum())
+    ((161, 161), 10.0, 10.0)
+    """
     step = max(1, -(-left.size // _MOST_POINTS))
     a, b = left[::step].astype(np.float64), right[::step].astype(np.float64)
     kept = np.isfinite(a) & np.isfinite(b)

@@ -146,6 +146,14 @@ def pairs_best_worst(group: Group, *, margin: float = 0.0, k: int = 1) -> list[P
     A pair counts when the scores differ by at least `margin` (0–10) and are no tie (1e-6). The result does
     not depend on the order of the group's entries. Raises ValueError for k < 1 or a negative or non-finite
     margin.
+
+    >>> takes = [GroupEntry(take=f"take {i}", index=i, seed=i, overall=score, duration_s=8.0, generation=Generation(seed=i),
+    ...                     pcm_sha256=str(i)) for i, score in enumerate((6.5, 8.0, 3.25))]
+    >>> group = Group(id="g", stage="scored", entries=tuple(takes))
+    >>> [(p.chosen.quality_score, p.rejected.quality_score, p.margin) for p in pairs_best_worst(group, margin=1.0)]
+    [(8.0, 3.25, 4.75)]
+    >>> pairs_best_worst(group, margin=5.0)
+    []
     """
     if k < 1:
         raise ValueError(f"k is {k}: at least one take is chosen; write k=1 or more")
@@ -232,6 +240,13 @@ def margin_correlations(pairs: Sequence[Pair]) -> dict[str, float | None]:
     chosen side's surplus, every pair counted both ways round, so Σ m·d / √(Σ m² · Σ d²); +1 means the louder
     always won, in proportion. For duration, which is equal within a pair: Pearson's r of margin and length.
     None where fewer than three pairs have the quantity or it does not vary.
+
+    >>> made = [GroupEntry(take=str(i), index=i, seed=i, overall=s, loudness_lufs=l, duration_s=8.0, pcm_sha256=str(i),
+    ...                    generation=Generation(seed=i)) for i, (s, l) in enumerate([(8.0, -10.0), (6.0, -12.0)])]
+    >>> pairs = [p for name in "abc" for p in pairs_best_worst(Group(id=name, stage="scored", entries=tuple(made)))]
+    >>> found = margin_correlations(pairs)  # the louder always won; nothing is known of the bandwidth, all are as long
+    >>> round(found["loudness"], 6), found["bandwidth"], found["duration"]
+    (1.0, None, None)
     """
     scored = [p for p in pairs if p.margin is not None]
     loud = [(p.margin, _gap(_loudness(p.chosen), _loudness(p.rejected))) for p in scored]

@@ -66,7 +66,12 @@ def log_spectral_distances(
     n_fft: int = N_FFT, hop: int = HOP, eps: float = 1e-12,
 ) -> list[float | None]:  # fmt: skip
     """`log_spectral_distance` in each of several bands, from one transform. The level is matched over the
-    whole sound, also where a band is looked at alone."""
+    whole sound, also where a band is looked at alone.
+
+    >>> x = np.random.default_rng(0).standard_normal((1, 48_000)) * 0.1
+    >>> [round(v, 3) for v in log_spectral_distances(x, 10 * x, 48_000, [(0, 4_000), (4_000, 24_000)], level_match=False)]
+    [2.0, 2.0]
+    """
     a, b = same_shape(reference, estimate, rate_hz)
     gain = 1.0
     if level_match:
@@ -164,7 +169,11 @@ def si_sdr(reference: Any, estimate: Any, rate_hz: int = 48_000) -> float | None
 
 
 def envelope(samples: Array, rate_hz: int, window_s: float = ENVELOPE_S) -> Array:
-    """RMS over all channels in windows of `window_s`, half overlapping, whole windows only: `[N]`."""
+    """RMS over all channels in windows of `window_s`, half overlapping, whole windows only: `[N]`.
+
+    >>> envelope(np.full((2, 4_800), 0.5, dtype=np.float32), 48_000).tolist()
+    [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    """
     half = max(1, round(window_s / 2 * rate_hz))
     count = samples.shape[1] // half
     parts = samples[:, : count * half].reshape(samples.shape[0], count, half)
@@ -198,7 +207,13 @@ def chroma(
     hop: int = _CHROMA_HOP,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Pitch-class power `[N, 12]` (A = 0, each bin given to the two classes it lies between) and frame energy
-    `[N]`, of whole frames of `n_fft` samples from the first sample on, every `hop`."""
+    `[N]`, of whole frames of `n_fft` samples from the first sample on, every `hop`.
+
+    >>> t = np.arange(48_000) / 24_000
+    >>> classes, energy = chroma(np.sin(2 * np.pi * 440 * t)[None].astype(np.float32), 24_000)  # the pitch class A
+    >>> classes.shape, bool((classes[:, 0] > 0.9 * energy).all())
+    ((20, 12), True)
+    """
     frames = np.flatnonzero(frame_energies(samples, n_fft, hop) >= 0)
     f = np.arange(n_fft // 2 + 1) * (rate_hz / n_fft)
     bins = np.flatnonzero((f >= low_hz) & (f <= min(high_hz, rate_hz / 2)))
@@ -219,6 +234,11 @@ def chroma_similarity(reference: Any, estimate: Any, rate_hz: int) -> float | No
     pitch-class profiles (12 classes, square root of power, mean removed), weighted by the reference's energy.
     −1 … 1, about 0 for unrelated music, 1 for the same; higher is better. Independent of level and timbre
     balance, not of transposition. None where there is no tone energy between 55 and 2000 Hz in both at once.
+
+    >>> t = np.arange(48_000) / 24_000
+    >>> a, octave, fifth = (np.sin(2 * np.pi * f * t)[None] for f in (220, 440, 330))
+    >>> round(chroma_similarity(a, 0.1 * octave, 24_000), 1), chroma_similarity(a, fifth, 24_000) < 0.2
+    (1.0, True)
     """
     a, b = same_shape(reference, estimate, rate_hz)
     (p, energy), (q, other) = chroma(a, rate_hz), chroma(b, rate_hz)

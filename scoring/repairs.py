@@ -60,7 +60,13 @@ def repair_plans(
 ) -> tuple[RepairPlan, ...]:
     """Plans for the defects of `report`, ranked: most points first, the gentler first among equals; empty when there is
     nothing that a stage could mend (no defects, or only such as a wrong tempo, which asks for a new take). `tracks` are the
-    stems that a model can extract and play; with a stem of another name, none is played anew."""
+    stems that a model can extract and play; with a stem of another name, none is played anew.
+
+    >>> gap = Defect(type="gap", severity=0.8, start_s=1.0, end_s=1.1)
+    >>> report = QualityReport(overall=7, defects=(gap,), scorer="2", duration_s=8, rate_hz=48_000)
+    >>> [(plan.name, plan.promises, plan.stages["repainted"]["windows"]) for plan in repair_plans(report)]
+    [('repaint-spans', 1.605, [[0.8, 1.3]])]
+    """
     costs = deductions({}, report.defects, report.duration_s, profile)
     found = [
         *_repaint(report, costs),
@@ -171,7 +177,15 @@ def _listed(names: list[str]) -> str:
 
 def better(before: QualityReport, after: QualityReport, plan: RepairPlan, *, margin: float = 0.05) -> bool:
     """Whether a repair is kept: the overall score rose by `margin` or more, and the worst severity among the defects it was
-    for fell. A repair that raises the score by something else than what it was for is not one."""
+    for fell. A repair that raises the score by something else than what it was for is not one.
+
+    >>> gap = Defect(type="gap", severity=0.8, start_s=1.0, end_s=1.1)
+    >>> before = QualityReport(overall=7, defects=(gap,), scorer="2", duration_s=8, rate_hz=48_000)
+    >>> after = before.model_copy(update={"overall": 8.0, "defects": ()})
+    >>> plan = repair_plans(before)[0]
+    >>> better(before, after, plan), better(before, after.model_copy(update={"defects": (gap,)}), plan)
+    (True, False)
+    """
     def worst(report: QualityReport) -> float:
         return max((d.severity for d in report.defects if d.type in plan.defects), default=0.0)
 
