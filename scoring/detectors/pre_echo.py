@@ -15,7 +15,7 @@ from ..samples import Array
 from .found import MOST_SPANS, found
 
 _FRAME_S = 0.001
-_OCTAVES = 3  # from half the rate downwards
+_LOWEST_HZ = 750.0
 _ATTACK_DB, _OVER_ALL_DB, _RISE_DB, _EVEN_DB = 4.0, 12.0, 4.5, 4.0
 _NEAR = (3, 18)  # ms before the attack: where smearing is
 _FAR, _FARTHER = (30, 50), (50, 70)  # and where it is not yet
@@ -32,19 +32,20 @@ def _treble(x: Array, step: int) -> Array:
     return d[: count * step].reshape(count, step).mean(axis=1).astype(np.float64) + 1e-16
 
 
-def _octaves(x: Array, step: int) -> Array:
-    """Mean square in each of the upper octaves of `[C, T]`, channels averaged, in frames of `step`, `[3, N]`: differences and
-    sums of neighbouring samples, again and again (Haar's transform), which is coarse in frequency and sharp in time."""
+def _octaves(x: Array, step: int, count: int) -> Array:
+    """Mean square of `[C, T]` in each of `count` octaves from half the rate downwards, channels averaged, in frames of `step`
+    samples, `[count, N]`: differences and sums of neighbouring samples, again and again (Haar's transform), which is coarse
+    in frequency and sharp in time."""
+    frames = x.shape[1] // step - 1
     out = []
-    for octave in range(1, _OCTAVES + 1):
+    for octave in range(1, count + 1):
         even = x.shape[1] // 2 * 2
         first, second = x[:, :even:2], x[:, 1:even:2]
-        power, frame = np.square(first - second).mean(axis=0) / 2, step >> octave
-        count = power.size // frame
-        out.append(power[: count * frame].reshape(count, frame).mean(axis=1).astype(np.float64) + 1e-16)
+        power = np.square(first - second).mean(axis=0) / 2
+        edges = (np.arange(frames + 1) * step) >> octave
+        out.append(np.add.reduceat(power, edges)[:-1] / np.diff(edges) + 1e-16)
         x = (first + second) * np.float32(np.sqrt(0.5))
-    count = min(p.size for p in out)
-    return np.stack([p[:count] for p in out])
+    return np.stack(out)
 
 
 def _means(p: Array, first: int, last: int) -> Array:
@@ -78,21 +79,21 @@ def _rise_db(p: Array, at: npt.NDArray[np.integer[Any]]) -> Array:
 
 
 def smeared(x: Array, step: int) -> tuple[npt.NDArray[np.integer[Any]], Array, Array]:
-    """Attacks in `[C, T]` in frames of `step` samples (1 ms), for each the largest rise before it of the three octaves (dB),
+    """Attacks in `[C, T]` in frames of `step` samples (1 ms), for each the largest rise before it of the octaves above 0.75 kHz (dB),
     and how far the treble there lies below the attack (dB)."""
     p = _treble(x, step)
     at, strong = _attacks(p)
-    octaves = _octaves(x, step)
+    octaves = _octaves(x, step, max(int(np.log2(1_000 * step / _LOWEST_HZ)) - 1, 1))
     at = at[at < octaves.shape[1]]
     rise = np.max([_rise_db(octave, at) for octave in octaves], axis=0)
     return at, rise, 10 * np.log10(_means(p, *_NEAR)[at] / strong[at])
 
 
 def pre_echo(a: Analysis) -> Iterator[Defect]:
-    """`pre_echo`: before at least a quarter of the attacks, and three, one of the upper octaves lies on a step 4.5 dB and more
+    """`pre_echo`: before at least a quarter of the attacks, and three, one of the octaves above 0.75 kHz lies on a step 4.5 dB and more
     above what came before leads to expect, even, and not over 45 dB below the attack. Only a coder does this to attack after
     attack. Severity by the step's level against the attack: −45 dB is 0.05, −10 dB is 1."""
-    step = max(int(_FRAME_S * a.rate_hz) >> _OCTAVES << _OCTAVES, 1 << _OCTAVES)
+    step = int(_FRAME_S * a.rate_hz)
     if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 200 * step:
         return
     at, rise, below = smeared(a.samples, step)
