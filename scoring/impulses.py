@@ -19,6 +19,8 @@ from .samples import Array
 ORDER = 12
 _BLOCK_S = 0.02
 _CHUNK_S = 20.0
+_PEAKED = 8.0  # a block's peak over its median: 18 dB, which noise does not reach
+_MEDIAN_OF = 4  # every fourth sample will do
 _FRAME_S = 0.0005
 _BESIDE = 60  # frames on either side in which nothing may be nearly as high: 30 ms, so that pulses of a voice reject each other
 _CORE = 3  # frames around the peak that are its own
@@ -60,15 +62,32 @@ def prediction(blocks: Array, order: int = ORDER) -> Array:
     return a
 
 
+def _left_over(views: Array, a: Array) -> Array:
+    """What of the blocks `[N, order + B]` the predictors `[N, order]` leave of the last B samples."""
+    order = a.shape[1]
+    out = views[:, order:].copy()
+    for j in range(order):
+        out -= a[:, j : j + 1] * views[:, order - 1 - j : views.shape[1] - 1 - j]
+    return out
+
+
 def residual(x: Array, rate_hz: int, order: int = ORDER) -> Array:
-    """What of one channel `[T]` its last `order` samples don't predict, `[T]`, in blocks of 20 ms."""
+    """What of one channel `[T]` its last `order` samples don't predict, `[T]`, in blocks of 20 ms. A click spoils the
+    predictor of the block it lies in: one with a peak 18 dB above its median is predicted also as its neighbours suggest, and
+    what leaves the smallest median is kept."""
     size = max(int(_BLOCK_S * rate_hz), 4 * order)
     blocks = np.pad(x, (order, (-x.size) % size)).astype(np.float32)
     views = sliding_window_view(blocks, size + order)[::size]
     a = prediction(views[:, order:], order).astype(np.float32)
-    out = views[:, order:].copy()
-    for j in range(order):
-        out -= a[:, j : j + 1] * views[:, order - 1 - j : order - 1 - j + size]
+    out = _left_over(views, a)
+    magnitude = np.abs(out)
+    median = np.median(magnitude[:, ::_MEDIAN_OF], axis=1)
+    peaked = np.flatnonzero(magnitude.max(axis=1) > _PEAKED * median)
+    for beside in (np.maximum(peaked - 1, 0), np.minimum(peaked + 1, len(a) - 1)):
+        other = _left_over(views[peaked], a[beside])
+        least = np.median(np.abs(other[:, ::_MEDIAN_OF]), axis=1)
+        better = least < median[peaked]
+        out[peaked[better]], median[peaked[better]] = other[better], least[better]
     return out.reshape(-1)[: x.size]
 
 

@@ -79,8 +79,8 @@ def _rise_db(p: Array, at: npt.NDArray[np.integer[Any]]) -> Array:
 
 
 def smeared(x: Array, step: int) -> tuple[npt.NDArray[np.integer[Any]], Array, Array]:
-    """Attacks in `[C, T]` in frames of `step` samples (1 ms), for each the largest rise before it of the octaves above 0.75 kHz (dB),
-    and how far the treble there lies below the attack (dB)."""
+    """Attacks in `[C, T]` in frames of `step` samples (1 ms), for each the largest rise before it of the octaves above 0.75
+    kHz (dB), and how far the treble there lies below the attack (dB)."""
     p = _treble(x, step)
     at, strong = _attacks(p)
     octaves = _octaves(x, step, max(int(np.log2(1_000 * step / _LOWEST_HZ)) - 1, 1))
@@ -90,9 +90,9 @@ def smeared(x: Array, step: int) -> tuple[npt.NDArray[np.integer[Any]], Array, A
 
 
 def pre_echo(a: Analysis) -> Iterator[Defect]:
-    """`pre_echo`: before at least a quarter of the attacks, and three, one of the octaves above 0.75 kHz lies on a step 4.5 dB and more
-    above what came before leads to expect, even, and not over 45 dB below the attack. Only a coder does this to attack after
-    attack. Severity by the step's level against the attack: −45 dB is 0.05, −10 dB is 1."""
+    """`pre_echo`: before at least a quarter of the attacks, and three, one of the octaves above 0.75 kHz lies on a step 4.5 dB
+    and more above what came before leads to expect, even, and not over 45 dB below the attack. Only a coder does this to
+    attack after attack. Severity by the step's level against the attack: −45 dB is 0.05, −10 dB is 1."""
     step = int(_FRAME_S * a.rate_hz)
     if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 200 * step:
         return
