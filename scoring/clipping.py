@@ -14,8 +14,10 @@ import numpy as np
 
 from .samples import Array, as_samples
 
-_LONG_RUN = 8
 _NEAR_CEILING = 0.9
+_NEVER = 1 << 62
+_FEWEST_CRESTS, _FEWEST_UPPER = 200, 40
+_LEAST_SHARE, _MOST_CURVATURE = 0.008, 0.4
 _CEILINGS_A_SECOND = 5  # a clipped passage may lie beside a louder one that is not
 
 
@@ -55,15 +57,15 @@ def _channel_runs(x: Array, rate_hz: int, flat: float, shortest: int, corner: fl
     return np.stack((first[keep], last[keep] + 1, np.abs(x[first[keep]])), axis=1).astype(np.float64)
 
 
-def _believed(runs: Array, flat: float, alike: int) -> Array:
-    """Runs with at least `alike` others at their level (within 4·`flat`), and with none needed, long ones:
+def _believed(runs: Array, flat: float, alike: int, long: int) -> Array:
+    """Runs with at least `alike` others at their level (within 4·`flat`), and with none needed, those of `long` samples:
     chance makes short flat crests, but not at one level."""
     if not len(runs):
         return runs
     level = np.sort(runs[:, 2])
     near = 4 * flat
     others = np.searchsorted(level, runs[:, 2] + near, "right") - np.searchsorted(level, runs[:, 2] - near) - 1
-    return runs[(others >= alike) | (runs[:, 1] - runs[:, 0] >= _LONG_RUN)]
+    return runs[(others >= alike) | (runs[:, 1] - runs[:, 0] >= long)]
 
 
 def flat_tops(
@@ -74,13 +76,14 @@ def flat_tops(
     shortest: int = 3,
     corner: float = 40.0,
     alike: int = 2,
+    long: int = 8,
 ) -> FlatTops:
     """Clipped crests of `[C, T]`.
 
     `tolerance`: how much a crest may move from sample to sample and still be flat, as a part of the channel's
     peak (2⁻¹⁴: below 16-bit noise). `corner`: how many times that (and at least eight quantisation steps) the
     wave must fall within three samples on both sides. `alike`: how many others must stand at the same level
-    for a run under eight samples to count. The defaults find hard clipping; `saturation` loosens them.
+    for a run of under `long` samples to count. The defaults find hard clipping; `saturation` loosens them.
 
     >>> t = np.arange(48_000) / 48_000
     >>> sine = np.sin(2 * np.pi * 440 * t)[None]
@@ -101,7 +104,7 @@ def flat_tops(
             least = max(corner * flat, 8 * _quantum(part))
             own.append(_channel_runs(part, rate_hz, flat, shortest, least) + np.array([start, start, 0.0]))
         if own:
-            runs.append(_believed(np.concatenate(own), flat, alike)[:, :2].astype(np.int64))
+            runs.append(_believed(np.concatenate(own), flat, alike, long)[:, :2].astype(np.int64))
     every = np.concatenate(runs) if runs else np.zeros((0, 2), dtype=np.int64)
     every = every[np.argsort(every[:, 0], kind="stable")]
     total = int((every[:, 1] - every[:, 0]).sum())
@@ -112,7 +115,60 @@ def saturation(samples: Any, rate_hz: int) -> FlatTops:
     """Like `flat_tops`, for clipping that went through a filter, a codec or a resampler afterwards: crests of
     at least six samples, each within 0.2 % of the peak of the next, with a fall of ten times that on either
     side, and five others at the same level (after FACTS' |x| > −1 dB and |Δ| < 0.001, made gain-free)."""
-    return flat_tops(samples, rate_hz, tolerance=2e-3, shortest=6, corner=10.0, alike=5)
+    return flat_tops(samples, rate_hz, tolerance=2e-3, shortest=6, corner=10.0, alike=5, long=_NEVER)
+
+
+@dataclass(frozen=True)
+class RoundedTops:
+    """Crests pressed together under a ceiling. `share`, 0 … 1: how many of all crests reach the upper tenth; `curvature`: how
+    sharply those bend, against those of middling height; `start`, `end`: the first and the last of them, in samples."""
+
+    share: float
+    curvature: float
+    start: int
+    end: int
+
+
+def _rounded(y: Array) -> RoundedTops | None:
+    """Of the upward crests of one channel; None where there are too few to tell."""
+    at = np.flatnonzero((y[1:-1] >= y[:-2]) & (y[1:-1] > y[2:]) & (y[1:-1] > 0)) + 1
+    if at.size < _FEWEST_CRESTS:
+        return None
+    height = y[at]
+    bend = (2 * height - y[at - 1] - y[at + 1]) / height
+    highest = max(3, at.size // 2_000)  # so many may be a click's
+    ceiling = float(np.partition(height, -highest)[-highest])
+    upper, middle = height > 0.9 * ceiling, (height > 0.35 * ceiling) & (height <= 0.7 * ceiling)
+    if upper.sum() < _FEWEST_UPPER or middle.sum() < 2 * _FEWEST_UPPER:
+        return None
+    usual = float(np.median(bend[middle]))
+    if usual <= 0:
+        return None
+    reached = at[upper]
+    return RoundedTops(float(upper.mean()), float(np.median(bend[upper])) / usual, int(reached[0]), int(reached[-1]) + 1)
+
+
+def rounded_tops(samples: Any, rate_hz: int) -> RoundedTops | None:
+    """What a soft limiting curve leaves of `[C, T]`, where both sides of a channel show it: many crests just under a ceiling,
+    bent far less than lower ones. A curve y = f(x) multiplies the second derivative at a crest by f′, which falls towards
+    the ceiling (for f = tanh it is 1 − y²: 0.7 at half of it, 0.1 at 95 %); a gain that changes slowly, a limiter's, leaves
+    it alone, and so does a loud passage. Where most crests are those of noise up to half the rate, whose neighbouring samples
+    lie far apart, little can be told.
+
+    >>> from scipy.signal import lfilter
+    >>> x = lfilter([1], [1, -0.95], np.random.default_rng(0).standard_normal((1, 48_000)))
+    >>> rounded_tops(x, 48_000) is None, rounded_tops(np.tanh(x), 48_000).curvature < 0.3
+    (True, True)
+    """
+    worst: RoundedTops | None = None
+    for channel in as_samples(samples, rate_hz):
+        sides = [one for side in (channel, -channel) if (one := _rounded(side)) is not None]
+        if len(sides) == 2 and all(one.share > _LEAST_SHARE and one.curvature < _MOST_CURVATURE for one in sides):
+            start, end = min(one.start for one in sides), max(one.end for one in sides)
+            share, curvature = (float(np.mean(values)) for values in zip(*((o.share, o.curvature) for o in sides), strict=True))
+            if worst is None or share > worst.share:
+                worst = RoundedTops(share, curvature, start, end)
+    return worst
 
 
 def _quantum(x: Array) -> float:

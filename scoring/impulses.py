@@ -19,12 +19,16 @@ from .samples import Array
 ORDER = 12
 _BLOCK_S = 0.02
 _CHUNK_S = 20.0
+_PEAKED = 8.0  # a block's peak over its median: 18 dB, which noise does not reach
+_MEDIAN_OF = 4  # every fourth sample will do
 _FRAME_S = 0.0005
 _BESIDE = 60  # frames on either side in which nothing may be nearly as high: 30 ms, so that pulses of a voice reject each other
 _CORE = 3  # frames around the peak that are its own
-_LONE = 3.2  # how many times higher than anything beside it
+_LONE_DB, _PER_CHANGE = 7.0, 1.6  # how far above anything beside it, and how much further for each dB the sound changes
+_TOWERING_DB = (12.0, 36.0, 20.0)  # above anything beside it, above the residual's median, and the greatest change then
+_BOTH_SIDES_S = 0.01
+_OCTAVES_HZ = 400.0 * 2.0 ** np.arange(6)
 _SHORT = 0.7  # of the surplus within 2 ms, the part that must lie within 0.4 ms of the peak
-_STEP_DB = 5.0  # level before and after alike, else it is where a sound begins
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,32 @@ def prediction(blocks: Array, order: int = ORDER) -> Array:
     return a
 
 
+def _left_over(views: Array, a: Array) -> Array:
+    """What of the blocks `[N, order + B]` the predictors `[N, order]` leave of the last B samples."""
+    order = a.shape[1]
+    out = views[:, order:].copy()
+    for j in range(order):
+        out -= a[:, j : j + 1] * views[:, order - 1 - j : views.shape[1] - 1 - j]
+    return out
+
+
 def residual(x: Array, rate_hz: int, order: int = ORDER) -> Array:
-    """What of one channel `[T]` its last `order` samples don't predict, `[T]`, in blocks of 20 ms."""
+    """What of one channel `[T]` its last `order` samples don't predict, `[T]`, in blocks of 20 ms. A click spoils the
+    predictor of the block it lies in: one with a peak 18 dB above its median is predicted also as its neighbours suggest, and
+    what leaves the smallest median is kept."""
     size = max(int(_BLOCK_S * rate_hz), 4 * order)
     blocks = np.pad(x, (order, (-x.size) % size)).astype(np.float32)
     views = sliding_window_view(blocks, size + order)[::size]
     a = prediction(views[:, order:], order).astype(np.float32)
-    out = views[:, order:].copy()
-    for j in range(order):
-        out -= a[:, j : j + 1] * views[:, order - 1 - j : order - 1 - j + size]
+    out = _left_over(views, a)
+    magnitude = np.abs(out)
+    median = np.median(magnitude[:, ::_MEDIAN_OF], axis=1)
+    peaked = np.flatnonzero(magnitude.max(axis=1) > _PEAKED * median)
+    for beside in (np.maximum(peaked - 1, 0), np.minimum(peaked + 1, len(a) - 1)):
+        other = _left_over(views[peaked], a[beside])
+        least = np.median(np.abs(other[:, ::_MEDIAN_OF]), axis=1)
+        better = least < median[peaked]
+        out[peaked[better]], median[peaked[better]] = other[better], least[better]
     return out.reshape(-1)[: x.size]
 
 
@@ -94,14 +115,34 @@ def _is_short(e: Array, at: int, rate_hz: int) -> bool:
     return float(core.sum()) - ground * core.size > _SHORT * surplus
 
 
-def _goes_on_alike(x: Array, at: int, rate_hz: int) -> bool:
-    """Whether the sound is about as strong after it as before, in its first difference (an offset does not matter)."""
-    near, far = int(0.0015 * rate_hz) + 2, int(0.012 * rate_hz)
-    if at - far < 1 or at + far > x.size:
-        return False
-    d = np.diff(x[at - far : at + far + 1].astype(np.float64))
-    before, after = np.square(d[: far - near]).mean(), np.square(d[far + near :]).mean()
-    return abs(10 * np.log10((after + 1e-20) / (before + 1e-20))) < _STEP_DB
+def _change_db(x: Array, e: Array, at: int, rate_hz: int) -> float:
+    """How far the sound after it differs from the sound before it (10 ms of each, 1 ms away, dB): the mean over the octaves
+    from 400 Hz up (below, an offset that dies away would count), or how much the median of the residual rises, whichever is
+    more. Where there are not 10 ms, infinite."""
+    size, away = int(_BOTH_SIDES_S * rate_hz), int(0.001 * rate_hz) + 2
+    if at - away - size < 0 or at + away + size > x.size:
+        return float("inf")
+    window = np.hanning(size + 2)[1:-1]
+    before, after = (
+        np.square(np.abs(np.fft.rfft(x[first : first + size] * window))) for first in (at - away - size, at + away)
+    )
+    hz = np.arange(before.size) * rate_hz / size
+    octaves = [(hz >= low) & (hz < 2 * low) for low in _OCTAVES_HZ if 2 * low <= rate_hz / 2]
+    level = np.mean([np.log10((after[o].sum() + 1e-12) / (before[o].sum() + 1e-12)) for o in octaves])
+    rest = [float(np.median(np.abs(e[first : first + size]))) + 1e-12 for first in (at - away - size, at + away)]
+    return max(abs(10 * float(level)), 20 * float(np.log10(rest[1] / rest[0])))
+
+
+def _stands_alone(x: Array, e: Array, at: int, rate_hz: int, lone: float) -> bool:
+    """Whether a peak of the residual `lone` times higher than any beside it is no beginning of a sound: the more the sound
+    changes there, the further it must stand out. One that towers over the residual is taken for a click also where a sound
+    happens to begin just then."""
+    change, alone = _change_db(x, e, at, rate_hz), 20 * float(np.log10(lone))
+    if alone > _LONE_DB + _PER_CHANGE * change:
+        return True
+    near = np.abs(e[max(0, at - int(0.011 * rate_hz)) : at + int(0.011 * rate_hz)])
+    over = 20 * float(np.log10(np.abs(e[at]) / (float(np.median(near)) / 0.6745 + 1e-12)))  # median of |normal|
+    return alone > _TOWERING_DB[0] and over > _TOWERING_DB[1] and change < _TOWERING_DB[2]
 
 
 def _of_chunk(x: Array, rate_hz: int, least: float) -> list[Impulse]:
@@ -114,11 +155,11 @@ def _of_chunk(x: Array, rate_hz: int, least: float) -> list[Impulse]:
     before, after = _beside(m)
     ratio = m / np.maximum(np.maximum(before, after), 1e-12)
     out: list[Impulse] = []
-    for k in np.flatnonzero((ratio > _LONE) & (m > least)):
+    for k in np.flatnonzero((ratio > 10 ** (_LONE_DB / 20)) & (m > least)):
         at = int(k * step + np.abs(e[k * step : (k + 1) * step]).argmax())
         if m[k] < m[max(0, k - _CORE) : k + _CORE + 1].max() or not _is_short(e, at, rate_hz):
             continue
-        if _goes_on_alike(x, at, rate_hz):
+        if _stands_alone(x, e, at, rate_hz, float(ratio[k])):
             out.append(Impulse(at, float(m[k]), float(ratio[k])))
     return out
 

@@ -32,7 +32,7 @@ def peak_envelope_db(samples: Array, rate_hz: int, gain: float = 1.0) -> tuple[A
 def gaps(samples: Any, rate_hz: int, gain: float = 1.0) -> list[tuple[int, int]]:
     """Drop-outs as half-open sample ranges: below −50 dB for 10–3500 ms, with more than −30 dB within the 40
     ms before *and* after (levels after multiplying by `gain`), and within the last 4 ms before and the first after it still
-    above −36 dB: a drop-out falls abruptly, a decaying note does not. A regular gate is none.
+    above −36 dB: a drop-out falls abruptly, a decaying note does not.
     """
     x = as_samples(samples, rate_hz)
     level, step = peak_envelope_db(x, rate_hz, gain)
@@ -45,19 +45,7 @@ def gaps(samples: Any, rate_hz: int, gain: float = 1.0) -> list[tuple[int, int]]
             falls, rises = level[max(0, a - _ABRUPT_FRAMES) : a].max(), level[b : b + _ABRUPT_FRAMES].max()
             if min(falls, rises) > BESIDE_DB - 6:
                 found.append((a * step, min(b * step, x.shape[1])))
-    return [] if _is_gating(found) else found
-
-
-def _is_gating(found: list[tuple[int, int]]) -> bool:
-    """Whether gaps come as a gate or a tight rhythm makes them: four and more, alike in length, evenly spaced, and a good part
-    of the time. What a broken stream loses is short against the time between."""
-    if len(found) < 4:
-        return False
-    lengths, apart = np.array([b - a for a, b in found], dtype=float), np.diff([a for a, _ in found]).astype(float)
-    beat = float(np.median(apart))
-    even = np.abs(apart / beat - np.maximum(np.round(apart / beat), 1)) < 0.15
-    alike = np.abs(lengths / np.median(lengths) - 1) < 0.3
-    return bool(even.mean() > 0.7 and alike.mean() > 0.7 and np.median(lengths) > 0.15 * beat)
+    return found
 
 
 def silences(samples: Any, rate_hz: int, gain: float = 1.0, shortest_s: float = 0.1) -> list[tuple[int, int]]:

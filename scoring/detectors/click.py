@@ -15,9 +15,9 @@ _LEAST_DB, _NOTHING_DB = -42.0, -50.0
 
 
 def click(a: Analysis) -> Iterator[Defect]:
-    """`click`: samples that nothing before predicts, alone within 30 ms and over within 0.4 ms, in a sound that goes on as
-    before. Severity by the size of the jump after the sound is brought to −18 LUFS: −50 dBFS would be 0, 0 dBFS is
-    1; below −42 dBFS none is reported."""
+    """`click`: samples that nothing before predicts, over within 0.4 ms, 7 dB above anything within 30 ms in a sound that goes
+    on as before, and further where it changes. Severity by the size of the jump after the sound is brought to −18 LUFS: −50
+    dBFS would be 0, 0 dBFS is 1; below −42 dBFS none is reported."""
     if a.rate_hz < 8_000 or a.power == 0 or a.silent:
         return
     for one in impulses(a.samples, a.rate_hz, 10 ** (_LEAST_DB / 20) / a.gain)[:MOST_SPANS]:

@@ -14,8 +14,8 @@ from .found import found
 
 _BLOCK_S = 0.02
 _CEILING_DB = 1.0  # blocks whose peak lies within this of the ceiling are held down
-_SHARE = 0.5
-_CHANGE_DB = 0.8
+_SHARE = 0.55
+_CHANGE_DB = 0.35
 _HEARD_DB = -40.0
 _SLOW_BLOCKS = 5
 
@@ -44,8 +44,8 @@ def held_down(x: Array, rate_hz: int) -> tuple[float, float]:
 
 
 def over_compression(a: Analysis) -> Iterator[Defect]:
-    """`over_compression`: peaks stand at one ceiling in at least half of all blocks of 20 ms, while the level under them goes
-    on changing; a quiet genre, a drone or a tone of one level is not blamed for it. Half is severity 0.05, all is 1."""
+    """`over_compression`: peaks stand at one ceiling in more than 55 % of all blocks of 20 ms, while the level under them
+    goes on changing; a quiet genre, a drone or a tone of one level is not blamed for it. 55 % is severity 0.05, all is 1."""
     if a.duration_s < 1.0 or a.silent:
         return
     share, change = held_down(a.samples, a.rate_hz)

@@ -1,13 +1,22 @@
-"""Mains hum: a steady family of lines on 50 or 60 Hz."""
+"""Mains hum: a steady family of lines on 50 or 60 Hz.
+
+Hum goes on with one phase while everything else comes and goes, so each line is looked for where the sound around it is
+quiet: the least-squares estimate of a sinusoid in noise whose power changes over time weighs each moment by one over that
+power (Kay, "Fundamentals of Statistical Signal Processing: Estimation Theory", 1993, ch. 4). How much of the weighted power
+the line explains is its coherence; −n·ln(1 − coherence) over n independent moments is the evidence for it, which in noise is
+exponentially distributed with mean 1 (the likelihood ratio of a sinusoid of unknown phase).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.fft import rfft
+from scipy.fft import fft
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import firwin, get_window, upfirdn
 
 from ..analysis import Analysis
@@ -15,17 +24,28 @@ from ..report import Defect
 from ..samples import Array, merged
 from .found import found
 
-_TOP_HZ = 700.0
+_TOP_HZ, _BIN_HZ = 700.0, 5.0
+_BANDS_HZ = np.arange(20.0, _TOP_HZ + 21.0, _BIN_HZ)
+_FRAME_S, _HOP_S = 0.2, 0.05  # short enough to look between notes
+_INDEPENDENT = 0.375  # frames of 0.2 s every 0.05 s: this part of them says something of its own
 _WINDOW_S, _SHORTEST_S = 8.0, 3.0
-_MAINS_HZ, _OFF_HZ, _STEP_HZ = (50.0, 60.0), 0.25, 0.025
-_HARMONICS = 10
-_ABOVE_DB, _FEWEST = 8.0, 4
-_STEADY_S, _STEADY = 1.0, 0.3  # in most windows of a second a line has at least this part of its power, and not over the inverse
-_ELSEWHERE_HZ = (-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
-_MORE = 1.0  # times the fourth best of other families: what comes in time with a beat has lines everywhere
-_WEAKEST = 10**-4.5  # of the strongest line: below it lies what the window leaks
-_BESIDE = (4, 12)  # bins on either side: beyond the main lobe of what stands still, within that of what does not
+_QUIETEST = 0.2  # part of the time that always counts fully, so that no single moment decides
+_FFT = 1024
+_MAINS_HZ, _OFF_HZ, _STEP_HZ = (50.0, 60.0), 0.1, 0.0125
+_OTHER_HZ = (0.8, 9.0)  # how far other families, that the mains are compared with, lie from them
+_HARMONICS = np.arange(1, 11)
+_MOST, _LEAST_LINE, _FEWEST, _LEAST_SUM = 15.0, 3.5, 3, 28.0
+_OF_OTHERS, _SURE = 0.75, 0.9
 _LEAST_DB, _WORST_DB = -66.0, -26.0
+
+
+@dataclass(frozen=True)
+class _Hum:
+    """`base_hz`, mean square of its lines after the sound's gain of 1, and how many they are."""
+
+    base_hz: float
+    power: float
+    lines: int
 
 
 def _slow(x: Array, rate_hz: int) -> tuple[Array, float]:
@@ -37,78 +57,85 @@ def _slow(x: Array, rate_hz: int) -> tuple[Array, float]:
     return np.stack([upfirdn(taps, channel, down=factor) for channel in x]), rate_hz / factor
 
 
-def line_heights_db(power: Array, width_hz: float, base_hz: Array) -> tuple[Array, Array]:
-    """For each base `[B]` and harmonic: how far the power at that line (`[F]`, bins of `width_hz`) lies above the mean of
-    its surroundings, dB `[B, K]`, and the power there `[B, K]`. A line that stands still over the window is narrow; one
-    that is played is not."""
-    k = np.arange(1, _HARMONICS + 1)
-    bins = np.round(base_hz[:, None] * k / width_hz).astype(int)
-    peak = np.max([power[bins + j] for j in (-1, 0, 1)], axis=0)
-    reach = np.arange(_BESIDE[0], _BESIDE[1] + 1)
-    below = power[bins[..., None] - reach].mean(axis=-1)
-    above = power[bins[..., None] + reach].mean(axis=-1)
-    return 10 * np.log10((peak + 1e-25) / (np.maximum(below, above) + 1e-25)), peak
-
-
-def _steady(x: Array, rate: float, hz: Array, power: Array) -> npt.NDArray[np.bool_]:
-    """Which of the lines at `hz` with mean square `power` are there all the time: in windows of 1 s, their 25 % quantile is
-    not below 0.3 of it, nor their 75 % quantile above 3.3 times."""
-    size, hop = int(_STEADY_S * rate), int(_STEADY_S * rate / 4)
+def _moments(x: Array, rate: float) -> npt.NDArray[np.complexfloating]:
+    """Complex amplitude of `[C, T]` in bands every 5 Hz and frames every 0.05 s, `[C, N, F]`, with the phase of a sinusoid
+    at the band's centre taken out."""
+    size = int(_FRAME_S * rate)
+    starts = np.round(np.arange(0, (x.shape[1] - size) / rate, _HOP_S) * rate).astype(np.int64)
     window = get_window("hann", size)
-    kernel = (window * np.exp(-2j * np.pi * hz[:, None] * np.arange(size) / rate)).T
-    views = sliding_window_view(x, size, axis=1)[:, ::hop]
-    found = np.square(np.abs(views @ kernel)).mean(axis=0) * (2.0 / float(window.sum()) ** 2)
-    low, high = np.quantile(found, [0.25, 0.75], axis=0)
-    return np.asarray((low > _STEADY * power) & (high < power / _STEADY))
+    turn = np.exp(-2j * np.pi * np.arange(size)[:, None] / rate * _BANDS_HZ)
+    kernel = (window[:, None] * turn * (2 / window.sum())).astype(np.complex64)
+    frames = sliding_window_view(x, size, axis=1)[:, starts]
+    phase = np.exp(-2j * np.pi * (starts / rate)[:, None] * _BANDS_HZ).astype(np.complex64)
+    return np.asarray((frames.astype(np.float32) @ kernel) * phase)
 
 
-def _scores(heights: Array) -> Array:
-    return np.asarray(np.where(heights > _ABOVE_DB, np.minimum(heights, 30.0), 0.0).sum(axis=1))
+def coherence(z: npt.NDArray[np.complexfloating]) -> tuple[Array, Array, Array]:
+    """Of moments `[C, N, F]`: the share, 0 … 1, of the weighted power that a sinusoid explains at each of `_FFT` offsets from
+    the band's centre `[_FFT, F]`; its squared amplitude there; how many independent moments that rests on `[F]`."""
+    power = np.square(np.abs(z)).mean(axis=0).astype(np.float64)
+    around = uniform_filter1d(uniform_filter1d(power, 3, axis=1), 3, axis=0)
+    total = power.sum(axis=1)
+    heard = total > 1e-9 * total.mean()
+    weight = heard[:, None] / np.maximum(around, np.quantile(around[heard], _QUIETEST, axis=0) + 1e-30)
+    sums = np.square(np.abs(fft((weight * z).astype(np.complex64), _FFT, axis=1))).mean(axis=0)
+    all_weight = weight.sum(axis=0)
+    share = sums / (all_weight * (weight * power).sum(axis=0) + 1e-30)
+    return share, sums / np.square(all_weight), _INDEPENDENT * np.square(all_weight) / np.square(weight).sum(axis=0)
 
 
-def _of_window(x: Array, rate: float) -> tuple[float, float, int] | None:
-    """(base in Hz, mean square of all its lines, their number) of one window `[C, T]`, or None."""
-    size = x.shape[1]
-    window = get_window("hann", size)
-    power = np.square(np.abs(rfft(x * window, axis=1))).mean(axis=0) * (2.0 / float(window.sum()) ** 2)
-    best: tuple[float, float, int] | None = None
-    most = 0.0
-    near = np.arange(-_OFF_HZ, _OFF_HZ + 1e-9, _STEP_HZ)
+def _of_lines(table: Array, base_hz: Array) -> Array:
+    """Values of `[_FFT, F]` at the harmonics of each base, `[B, K]`."""
+    hz = base_hz[:, None] * _HARMONICS
+    band = np.clip(np.round((hz - _BANDS_HZ[0]) / _BIN_HZ).astype(np.int64), 0, _BANDS_HZ.size - 1)
+    offset = np.round((hz - _BANDS_HZ[band]) * _HOP_S * _FFT).astype(np.int64)
+    return np.asarray(table[offset % _FFT, band])
+
+
+def _of_window(z: npt.NDArray[np.complexfloating]) -> _Hum | None:
+    """The hum of one window of moments, or None."""
+    share, power, moments = coherence(z)
+    share = np.minimum(maximum_filter1d(share, 3, axis=0, mode="wrap"), 1 - 1e-6)
+    evidence = np.minimum(-moments * np.log1p(-share), _MOST)
+    best: _Hum | None = None
+    most = _LEAST_SUM
     for mains in _MAINS_HZ:
-        elsewhere = sorted(float(_scores(line_heights_db(power, rate / size, mains + d + near)[0]).max()) for d in _ELSEWHERE_HZ)
-        bases = mains + near
-        heights, levels = line_heights_db(power, rate / size, bases)
-        score = _scores(heights)
-        i = int(np.argmax(score))
-        if score[i] <= max(most, _FEWEST * _ABOVE_DB, _MORE * elsewhere[-4]):
+        bases = mains + np.arange(-_OFF_HZ, _OFF_HZ + 1e-9, _STEP_HZ)
+        away = np.arange(*_OTHER_HZ, _STEP_HZ)
+        others = mains + np.concatenate((-away, away))
+        others = others[np.min([np.abs(others - one) for one in _MAINS_HZ], axis=0) >= _OTHER_HZ[0]]
+        lines = _of_lines(evidence, bases)
+        sums = lines.sum(axis=1)
+        i = int(np.argmax(sums))
+        sure = _of_lines(share, bases[i : i + 1])[0, :3].max() > _SURE
+        stands = lines[i] > _LEAST_LINE
+        if sums[i] <= most or stands.sum() < _FEWEST or not stands[:3].any():
             continue
-        stands = (heights[i] > _ABOVE_DB) & (levels[i] > _WEAKEST * levels[i].max())
-        if not stands.any():
-            continue
-        lines = bases[i] * (1 + np.flatnonzero(stands))
-        stands[stands] = _steady(x, rate, lines, levels[i][stands])
-        if stands.sum() >= _FEWEST and stands[:3].any():
-            most = float(score[i])
-            best = float(bases[i]), float(levels[i][stands].sum()), int(stands.sum())
+        if sure or sums[i] > _OF_OTHERS * float(_of_lines(evidence, others).sum(axis=1).max()):
+            most = float(sums[i])
+            level = float(_of_lines(power, bases[i : i + 1])[0][stands].sum()) / 2
+            best = _Hum(float(bases[i]), level, int(stands.sum()))
     return best
 
 
 def hum(a: Analysis) -> Iterator[Defect]:
-    """`hum`: at least four of the first ten harmonics of 50 or 60 Hz (within 0.25 Hz; no note of the scale has several
-    there), one of them among the first three, as lines so narrow that they must stand still over 8 s and as strong in every
-    second of it, which bass notes are not. Severity by their level together
-    after −18 LUFS: −66 dB is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s."""
+    """`hum`: at least three of the first ten harmonics of 50 or 60 Hz (within 0.1 Hz, which grids keep and no note of the
+    scale lies in), one of them among the first three, as lines that stand in the quietest moments of 8 s with one phase. They
+    must stand out as no family within 9 Hz does (by 0.75 of its evidence), or explain nine tenths of what is there: a bass
+    that plays beside them is the one, hum in a pause is the other. Severity by their level together after −18 LUFS: −66 dB
+    is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s."""
     if a.duration_s < _SHORTEST_S or a.rate_hz < 2_000 or a.silent:
         return
-    x, rate = _slow(a.samples, a.rate_hz)
-    size = min(int(_WINDOW_S * rate), x.shape[1])
-    starts = sorted({*range(0, x.shape[1] - size + 1, size // 2), x.shape[1] - size})
-    each = {start: one for start in starts if (one := _of_window(x[:, start : start + size], rate)) is not None}
+    z = _moments(*_slow(a.samples, a.rate_hz))
+    size = min(round(_WINDOW_S / _HOP_S), z.shape[1])
+    starts = sorted({*range(0, z.shape[1] - size + 1, size // 2), z.shape[1] - size})
+    each = {start: one for start in starts if (one := _of_window(z[:, start : start + size])) is not None}
+    frame = _FRAME_S - _HOP_S
     for first, last in merged([(start, start + size) for start in each], 1):
         inside = [one for start, one in each.items() if first <= start < last]
-        level = 10 * np.log10(float(np.median([one[1] for one in inside]))) + 20 * np.log10(a.gain)
+        level = 10 * np.log10(float(np.median([one.power for one in inside]))) + 20 * np.log10(a.gain)
         if level > _LEAST_DB:
-            span = (int(first * a.rate_hz / rate), min(int(last * a.rate_hz / rate) + 1, a.samples.shape[1]))
+            span = (int(first * _HOP_S * a.rate_hz), min(int((last * _HOP_S + frame) * a.rate_hz), a.samples.shape[1]))
             severity = 0.05 + 0.95 * (level - _LEAST_DB) / (_WORST_DB - _LEAST_DB)
-            yield found("hum", severity, span, a, base_hz=round(inside[0][0], 2), harmonics=max(one[2] for one in inside),
+            yield found("hum", severity, span, a, base_hz=round(inside[0].base_hz, 2), harmonics=max(one.lines for one in inside),
                         level_db=round(float(level), 1))  # fmt: skip

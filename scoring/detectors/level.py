@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..analysis import Analysis
-from ..clipping import FlatTops
+from ..clipping import FlatTops, rounded_tops
 from ..report import Defect
 from ..samples import merged
 from .found import MOST_SPANS, found
@@ -45,8 +45,15 @@ def clipping(a: Analysis) -> Iterator[Defect]:
 
 
 def saturation(a: Analysis) -> Iterator[Defect]:
-    """`saturation`: crests nearly flat (clipped and then filtered), where they are not already called
+    """`saturation`: crests rounded under a ceiling by a soft curve; the share of crests in its upper tenth is the severity: 1 %
+    is 0.4, 50 % is 1. Without that, crests nearly flat (clipped and then filtered), where they are not already called
     clipped."""
+    rounded = None if a.silent else rounded_tops(a.samples, a.rate_hz)
+    if rounded is not None:
+        severity = 0.4 + 0.6 * np.log10(rounded.share / 0.01) / np.log10(50.0)
+        yield found("saturation", severity, (rounded.start, rounded.end), a, crests_at_ceiling=round(rounded.share, 4),
+                    relative_curvature=round(rounded.curvature, 3))  # fmt: skip
+        return
     hard = a.flat_tops.runs
     if hard:
         marked = np.zeros(a.samples.shape[1] + 1, dtype=np.int32)

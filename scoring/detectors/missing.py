@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,8 +14,23 @@ _LOWEST_EDGE_HZ = 2_000.0
 _STEEP_DB = 10.0
 
 
+def is_gating(found: Sequence[tuple[int, int]]) -> bool:
+    """Whether gaps, as ranges in order, come as a gate or a tight rhythm makes them: four and more, alike in length, evenly
+    spaced, and a good part of the time. What a broken stream loses is short against the time between."""
+    if len(found) < 4:
+        return False
+    lengths, apart = np.array([b - a for a, b in found], dtype=float), np.diff([a for a, _ in found]).astype(float)
+    beat = float(np.median(apart))
+    even = np.abs(apart / beat - np.maximum(np.round(apart / beat), 1)) < 0.15
+    alike = np.abs(lengths / np.median(lengths) - 1) < 0.3
+    return bool(even.mean() > 0.7 and alike.mean() > 0.7 and np.median(lengths) > 0.15 * beat)
+
+
 def gap(a: Analysis) -> Iterator[Defect]:
-    """`gap`: a drop-out; 10 ms is severity 0.4, 250 ms and more is 1."""
+    """`gap`: a drop-out; 10 ms is severity 0.4, 250 ms and more is 1. Where the gaps of the whole sound are those of a gate,
+    none is reported."""
+    if is_gating(a.gaps):
+        return
     for s, e in a.gaps[:MOST_SPANS]:
         length = (e - s) / a.rate_hz
         yield found("gap", 0.4 + 0.6 * np.log(length / 0.01) / np.log(25.0), (s, e), a, length_s=round(length, 4))

@@ -15,10 +15,13 @@ from ..samples import Array
 from .found import MOST_SPANS, found
 
 _FRAME_S = 0.001
-_ATTACK_DB, _OVER_ALL_DB, _RISE_DB, _EVEN_DB = 4.0, 12.0, 4.0, 4.0
-_NEAR, _FAR = (3, 18), (30, 70)  # ms before the attack: where smearing is, and where it is not yet
+_LOWEST_HZ = 750.0
+_ATTACK_DB, _OVER_ALL_DB, _RISE_DB, _EVEN_DB = 4.0, 12.0, 4.5, 4.0
+_NEAR = (3, 18)  # ms before the attack: where smearing is
+_FAR, _FARTHER = (30, 50), (50, 70)  # and where it is not yet
+_MOST_FALL_DB = 6.0
 _OVERTAKEN = 30  # ms
-_FEWEST, _SHARE = 3, 0.4
+_FEWEST, _SHARE = 3, 0.25
 _LEAST_DB = -45.0
 
 
@@ -29,6 +32,22 @@ def _treble(x: Array, step: int) -> Array:
     return d[: count * step].reshape(count, step).mean(axis=1).astype(np.float64) + 1e-16
 
 
+def _octaves(x: Array, step: int, count: int) -> Array:
+    """Mean square of `[C, T]` in each of `count` octaves from half the rate downwards, channels averaged, in frames of `step`
+    samples, `[count, N]`: differences and sums of neighbouring samples, again and again (Haar's transform), which is coarse
+    in frequency and sharp in time."""
+    frames = x.shape[1] // step - 1
+    out = []
+    for octave in range(1, count + 1):
+        even = x.shape[1] // 2 * 2
+        first, second = x[:, :even:2], x[:, 1:even:2]
+        power = np.square(first - second).mean(axis=0) / 2
+        edges = (np.arange(frames + 1) * step) >> octave
+        out.append(np.add.reduceat(power, edges)[:-1] / np.diff(edges) + 1e-16)
+        x = (first + second) * np.float32(np.sqrt(0.5))
+    return np.stack(out)
+
+
 def _means(p: Array, first: int, last: int) -> Array:
     """Mean of `p` over the frames k − last … k − first − 1, for every k."""
     sums = np.concatenate(([0.0], np.cumsum(p)))
@@ -36,35 +55,48 @@ def _means(p: Array, first: int, last: int) -> Array:
     return np.maximum((sums[np.maximum(k - first, 0)] - sums[np.maximum(k - last, 0)]) / (last - first), 1e-16)
 
 
-def smeared(p: Array) -> tuple[npt.NDArray[np.integer[Any]], Array, Array]:
-    """Attacks in the 1-ms powers `p` (frame numbers), for each how far the 3–18 ms before it lie above the 30–70 ms before it
-    (dB; 0 where they are uneven, as a rising sound is), and how far below the attack (dB)."""
+def _attacks(p: Array) -> tuple[npt.NDArray[np.integer[Any]], Array]:
+    """Attacks in the 1-ms powers `p`, as frame numbers, and the power of 4 ms from each frame on."""
     strong = uniform_filter1d(p, 4, origin=-2)  # of k … k + 3
-    near, far = _means(p, *_NEAR), _means(p, *_FAR)
-    early, late = _means(p, 11, 18), _means(p, 3, 10)
-    with np.errstate(divide="ignore"):
-        jump = 10 * np.log10(strong / np.maximum(_means(p, 1, 9), 1e-16))
-        whole = 10 * np.log10(strong / far)
+    jump = 10 * np.log10(strong / _means(p, 1, 9))
+    whole = 10 * np.log10(strong / _means(p, _FAR[0], _FARTHER[1]))
     peak = np.maximum(np.roll(jump, 1), np.roll(jump, -1))
     attack = (jump > _ATTACK_DB) & (whole > _OVER_ALL_DB) & (jump >= peak) & (strong > 1e-3 * np.quantile(strong, 0.99))
     at = np.flatnonzero(attack)
-    at = at[at >= _FAR[1]]
+    at = at[at >= _FARTHER[1]]
     # where smearing begins is a rise too; the attack is the stronger one shortly after it
     at = np.array([k for k in at if not np.any(strong[at[(at > k) & (at <= k + _OVERTAKEN)]] > 2 * strong[k])], dtype=int)
-    at = at[np.diff(at, prepend=-1_000) > 2 * _OVERTAKEN]
-    even = np.abs(10 * np.log10(late[at] / early[at])) < _EVEN_DB
-    rise = np.where(even, 10 * np.log10(near[at] / far[at]), 0.0)
-    return at, rise, 10 * np.log10(near[at] / strong[at])
+    return at[np.diff(at, prepend=-1_000) > 2 * _OVERTAKEN], strong
+
+
+def _rise_db(p: Array, at: npt.NDArray[np.integer[Any]]) -> Array:
+    """How far the 3–18 ms before each attack lie above what the 30–70 ms before it lead to expect, dB: a sound that falls
+    there goes on falling (by 6 dB at most). 0 where they are uneven, as a rising sound is."""
+    near, far, farther, late, early = (
+        10 * np.log10(_means(p, *span)[at]) for span in (_NEAR, _FAR, _FARTHER, (11, 18), (3, 10))
+    )
+    return np.where(np.abs(late - early) < _EVEN_DB, near - far + np.clip(farther - far, 0.0, _MOST_FALL_DB), 0.0)
+
+
+def smeared(x: Array, step: int) -> tuple[npt.NDArray[np.integer[Any]], Array, Array]:
+    """Attacks in `[C, T]` in frames of `step` samples (1 ms), for each the largest rise before it of the octaves above 0.75
+    kHz (dB), and how far the treble there lies below the attack (dB)."""
+    p = _treble(x, step)
+    at, strong = _attacks(p)
+    octaves = _octaves(x, step, max(int(np.log2(1_000 * step / _LOWEST_HZ)) - 1, 1))
+    at = at[at < octaves.shape[1]]
+    rise = np.max([_rise_db(octave, at) for octave in octaves], axis=0)
+    return at, rise, 10 * np.log10(_means(p, *_NEAR)[at] / strong[at])
 
 
 def pre_echo(a: Analysis) -> Iterator[Defect]:
-    """`pre_echo`: before at least 40 % of the attacks, and three, the treble lies on a step 4 dB and more above what was there
-    before, even, and not over 45 dB below the attack. Only a coder does this to attack after attack. Severity by the
-    step's level against the attack: −45 dB is 0.05, −10 dB is 1."""
-    step = max(int(_FRAME_S * a.rate_hz), 4)
+    """`pre_echo`: before at least a quarter of the attacks, and three, one of the octaves above 0.75 kHz lies on a step 4.5 dB
+    and more above what came before leads to expect, even, and not over 45 dB below the attack. Only a coder does this to
+    attack after attack. Severity by the step's level against the attack: −45 dB is 0.05, −10 dB is 1."""
+    step = int(_FRAME_S * a.rate_hz)
     if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 200 * step:
         return
-    at, rise, below = smeared(_treble(a.samples, step))
+    at, rise, below = smeared(a.samples, step)
     bad = (rise > _RISE_DB) & (below > _LEAST_DB)
     if bad.sum() < _FEWEST or bad.sum() < _SHARE * at.size:
         return

@@ -12,7 +12,7 @@ from .found import MOST_SPANS, found
 
 
 def repetition(a: Analysis) -> Iterator[Defect]:
-    """`repetition`: half a second and more that is, sample by sample, what came before (to −50 dB: noise and all, as a copy
+    """`repetition`: half a second and more that is, sample by sample, what came before (to −55 dB: noise and all, as a copy
     is and a bar played again is not). Severity by how much of the sound is such a copy: nothing is 0.1, three quarters is
     1."""
     if a.silent or a.duration_s < 1.0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, sosfilt, sosfiltfilt
 from segue.scoring.analysis import Analysis
 from segue.scoring.clipping import flat_tops, saturation
@@ -74,6 +75,22 @@ def test_clipping_behind_a_filter_is_saturation() -> None:
     assert worst(sosfiltfilt(smooth, chord).astype(np.float32), "saturation") == 0.0
     levels = [worst(sosfiltfilt(smooth, np.clip(chord, -c, c)).astype(np.float32), "saturation") for c in (2.0, 1.0, 0.5)]
     assert min(levels) > 0.2
+
+
+def test_a_soft_curve_is_saturation_and_more_drive_is_worse(music: np.ndarray) -> None:
+    clean = sosfilt(butter(2, 3_000, fs=RATE, output="sos"), music).astype(np.float32)  # its hats are noise up to half the rate
+    peak = np.abs(clean).max()
+    levels = [worst((np.tanh(g * clean / peak) * peak).astype(np.float32), "saturation") for g in (5.0, 10.0, 20.0)]
+    assert worst(clean, "saturation") == 0.0
+    assert 0.4 < levels[0] < levels[1] < levels[2]
+
+
+def test_a_gain_that_holds_the_peaks_down_is_no_saturation(music: np.ndarray) -> None:
+    """A limiter's slow gain brings crests under one ceiling without bending them."""
+    size = RATE // 20
+    peaks = maximum_filter1d(np.abs(music).max(axis=0), size)
+    held = music / uniform_filter1d(maximum_filter1d(peaks, size), size)
+    assert worst(held.astype(np.float32) * 0.5, "saturation") == 0.0
 
 
 @pytest.mark.parametrize("length_s", [0.012, 0.05, 0.4])

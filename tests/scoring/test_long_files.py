@@ -64,6 +64,21 @@ def test_defects_of_the_whole_are_the_same_across_seams(both: tuple[QualityRepor
         assert b.severity == pytest.approx(a.severity, abs=1e-3)
 
 
+@pytest.mark.parametrize(("strokes", "lost_s"), [(24, (33.0, 41.3)), (5, (6.2, 20.0, 23.1, 34.4, 41.9))])
+def test_gaps_are_told_from_a_gate_over_the_whole(tmp_path: Path, strokes: int, lost_s: tuple[float, ...]) -> None:
+    """A gate in the first section alone: a long one makes all gaps its own, a short one leaves all of them."""
+    x = 0.1 * np.random.default_rng(2).standard_normal((1, 48 * RATE)).astype(np.float32)
+    for at, length in [*((8 + k / 4, 0.1) for k in range(strokes)), *((at, 0.04) for at in lost_s)]:
+        x[:, int(at * RATE) : int((at + length) * RATE)] = 0.0
+    soundfile.write(tmp_path / "x.wav", x.T, RATE, subtype="FLOAT")
+    whole, streamed = (
+        [(d.start_s, d.end_s) for d in report.defects if d.type == "gap"]
+        for report in (score(x, RATE), score_file(tmp_path / "x.wav", section_s=15.0))
+    )
+    assert streamed == whole
+    assert len(whole) == (0 if strokes == 24 else strokes + len(lost_s))
+
+
 def test_defects_found_by_section_lie_where_they_lie(both: tuple[QualityReport, QualityReport]) -> None:
     def covered(report: QualityReport, kind: str) -> np.ndarray:
         mask = np.zeros(5_200, dtype=bool)

@@ -165,6 +165,31 @@ def test_hum_tells_fifty_from_sixty() -> None:
         assert found(humming(chord(), 2, base), "hum")[0].evidence["base_hz"] == pytest.approx(base, abs=0.2)
 
 
+def test_hum_is_heard_between_the_notes_of_a_bass() -> None:
+    x = innocent("bass line in G")  # 49 Hz
+    t = np.arange(x.shape[1]) / 48_000
+    hum = sum(np.sin(2 * np.pi * 50 * k * t + k) / k for k in (1, 2, 3, 4))
+    (defect,) = found((x + 0.06 * rms(x) * hum).astype(np.float32), "hum", 48_000)
+    assert defect.evidence["base_hz"] == pytest.approx(50.0, abs=0.05)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.25, 0.5, 0.75])
+def test_a_click_is_found_wherever_it_lies_in_the_block_it_spoils(part: float) -> None:
+    x = chord().copy()
+    at = int((AT + 0.02 * part) * RATE)
+    x[:, at] += 0.15 * rms(x)
+    (defect,) = found(x, "click")
+    assert defect.start_s == pytest.approx(at / RATE, abs=0.001)
+
+
+def test_a_loop_is_found_in_a_sound_that_hardly_changes() -> None:
+    rng, t = np.random.default_rng(6), np.arange(6 * RATE) / RATE
+    wave = sum((1 + 0.4 * np.sin(4 * t + f)) * np.sin(2 * np.pi * f * t) for f in (220.0, 277.18, 329.63))
+    pad = faded(0.1 * wave + 0.01 * rng.standard_normal(t.size))
+    assert found(pad, "repetition") == []
+    assert found(looped(pad, 0), "repetition")[0].evidence["lag_s"] == pytest.approx(1.0, abs=1e-3)
+
+
 def test_padding_a_cut_with_silence_hides_nothing() -> None:
     x = stopped_early(clip(), 4)
     (early,) = found(np.pad(x, ((0, 0), (0, RATE))), "cut_end")
