@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from segue.scoring import QualityReport, score
+from segue.scoring import Expected, QualityReport, score
 from segue.scoring.spectra import Spectra
 from segue.scoring.streaming import score_file
 from segue.training.corpus import make_clip
@@ -77,6 +77,47 @@ def test_defects_found_by_section_lie_where_they_lie(both: tuple[QualityReport, 
     for kind in set(whole.defect_types()) & {"clipping", "saturation"}:
         a, b = covered(whole, kind), covered(streamed, kind)
         assert (a & b).sum() >= 0.8 * (a | b).sum(), kind
+
+
+ASKED = ("decoder_comb", "wrong_key", "wrong_tempo")
+
+
+@pytest.fixture(scope="module")
+def combed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """52 s in C minor at 122 beats a minute, with the lines of a decoder's third layer; as a file and as samples."""
+    clip = make_clip(5, 52.0)
+    assert (clip.keyscale, clip.bpm) == ("C minor", 122)
+    t = np.arange(52 * RATE) / RATE
+    lines = sum(np.sin(2 * np.pi * hz * t) for hz in 750 * np.arange(1, 16))
+    x = clip.samples + np.float32(0.003) * lines.astype(np.float32)
+    path = tmp_path_factory.mktemp("combed") / "combed.wav"
+    soundfile.write(path, x.T, RATE, subtype="FLOAT")
+    return path, x
+
+
+def test_what_was_asked_for_is_held_against_a_streamed_file(combed: tuple[Path, np.ndarray]) -> None:
+    path, x = combed
+    asked = Expected(bpm=144, keyscale="F# minor", strides=(2, 4, 4, 6, 10))
+    whole, streamed = score(x, RATE, expected=asked), score_file(path, expected=asked, section_s=15.0)
+    for kind in ASKED:
+        (a,) = [d for d in whole.defects if d.type == kind]
+        (b,) = [d for d in streamed.defects if d.type == kind]
+        assert (b.start_s, b.end_s) == (a.start_s, a.end_s) == (0.0, 52.0)
+        assert b.severity == pytest.approx(a.severity, abs=0.05), kind
+    assert streamed.overall == pytest.approx(whole.overall, abs=0.3)
+
+
+def test_what_was_rightly_made_or_not_asked_for_is_no_defect(combed: tuple[Path, np.ndarray]) -> None:
+    path, _ = combed
+    for expected in (None, Expected(bpm=122, keyscale="C minor", strides=(2, 7))):
+        assert not set(ASKED) & set(score_file(path, expected=expected, section_s=15.0).defect_types())
+
+
+def test_a_short_file_is_held_against_what_was_asked_for(combed: tuple[Path, np.ndarray]) -> None:
+    path, x = combed
+    asked = Expected(keyscale="F# minor")
+    assert score_file(path, expected=asked) == score(x, RATE, expected=asked)  # one section is enough
+    assert "wrong_key" in score_file(path, expected=asked).defect_types()
 
 
 def test_one_long_defect_is_one(tmp_path: Path) -> None:
