@@ -27,7 +27,7 @@ from .profiles import Profile
 from .report import Defect, QualityReport
 from .samples import Array, as_samples
 from .scorer import check_profile, conclude, figures, sampled_figures, score
-from .spectra import HOP, N_FFT, Spectra
+from .spectra import HOP
 from .whole_file import FirstPass, Section, WholeFile, piece_length
 
 OF_THE_WHOLE: tuple[Detector, ...] = (dc_offset, bandwidth_cut, gap, silence, phase_cancellation)  # look at no sample
@@ -142,9 +142,8 @@ def _through_sections(
     values: list[tuple[float, dict[str, float | None]]] = []
     clipped = 0.0
     for low, start, end, x in _with_margins(path, layout, first.size):
-        a = Section(x, whole, first.loudest_frame)
-        after = N_FFT - HOP if end < first.size else 0
-        spectra.append(Spectra.of(x[:, start - low : end - low + after], rate, loudest=first.loudest_frame))
+        a = Section(x, whole, first.loudest_frame, (start - low, end - low))
+        spectra.append(a.core_spectra)
         silences += [(s + low, e + low) for s, e in a.silences]
         gaps += [(s + low, e + low) for s, e in a.gaps]
         clipped += a.flat_tops.share * (end - start)

@@ -181,6 +181,20 @@ def test_spectra_of_parts_are_those_of_the_whole() -> None:
         Spectra.joined([])
 
 
+def test_parts_of_one_pass_are_those_of_the_part_alone() -> None:
+    x = np.asarray(make_clip(2, 8.0).samples, dtype=np.float32)
+    x[:, 50 * 512 : 60 * 512] *= np.float32(1e-5)  # frames that are not active
+    whole, parts = Spectra.of(x, RATE), Spectra.of_parts(x, RATE, (40, 100))
+    alone = Spectra.of(x[:, 40 * 512 : 100 * 512 + 1536], RATE, float(whole.energies.max()))
+    assert not alone.active.all() and np.array_equal(parts[1].active, alone.active)
+    np.testing.assert_allclose(parts[1].power, alone.power, rtol=1e-6)
+    np.testing.assert_allclose(parts[1].floor, alone.floor, rtol=1e-5)
+    joined = Spectra.joined(parts)
+    np.testing.assert_allclose(joined.flux, whole.flux, rtol=1e-6)  # no onset where it was cut
+    assert alone.flux[0] > 2 * parts[1].flux[0]  # as there is where a part begins
+    np.testing.assert_allclose(joined.power, whole.power, rtol=1e-5, atol=1e-12)
+
+
 _PEAK = """
 import resource, sys
 from segue.scoring.streaming import score_file
