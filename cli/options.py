@@ -49,6 +49,11 @@ def named_files(values: list[str] | None) -> dict[str, str]:
     return {name: str(expanded(file).absolute()) for name, file in found.items()}
 
 
+def stem_files(values: list[str] | None) -> dict[str, str]:
+    """``--stem track=file`` pairs; files are relative to the working folder. Raises RequestError with every wrong one."""
+    return {track: str(expanded(file)) for track, file in _pairs(values, "--stem", "track=file", "drums=drums.wav").items()}
+
+
 def changes(values: list[str] | None) -> dict[str, str]:
     """``--set path=value`` pairs, values as text. Raises RequestError with every wrong one."""
     return _pairs(values, "--set", "path=value", "prompt.bpm=96", empty=True)

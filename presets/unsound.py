@@ -49,6 +49,8 @@ class Unready(Stage):
         many = raw.get("sources")
         named = {key: raw.get(key) for key in ("source", "timbre", "reference")}
         named |= {f"sources[{i}]": item for i, item in enumerate(many if isinstance(many, list) else [])}
+        stems = raw.get("stems")
+        named |= {f"stems[{track}]": item for track, item in (stems if isinstance(stems, dict) else {}).items()}
         reads = {key: item for key, item in named.items() if isinstance(item, str) and re.fullmatch(NAME_PATTERN, item)}
         return cls(type="?", reads=reads)
 

@@ -1,8 +1,9 @@
 """The shape every scoring function works on: numpy float32 `[C, T]`, raw (may exceed ±1).
 
 `as_samples` is the one place where tensors, wrong shapes and wrong types are met; after it every function may
-rely on the shape. Numpy rather than torch because scipy's and soxr's compiled filters work on it; a torch
-tensor on the CPU is taken without a copy. This module knows no metric.
+rely on the shape. Numpy rather than torch because scipy's and soxr's compiled filters work on it; a float32 torch
+tensor on the CPU is taken without a copy. One on a GPU is copied to the CPU once, in its own type, when it is handed in;
+everything is measured there, and nothing goes back. This module knows no metric.
 """
 
 from __future__ import annotations

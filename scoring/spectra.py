@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -90,45 +91,41 @@ class Spectra:
     def of(cls, samples: Any, rate_hz: int, loudest: float | None = None) -> Spectra:
         """Spectra of `[C, T]`, Hann 2048, hop 512. `loudest` is the mean square of the loudest frame where that
         lies elsewhere (`[C, T]` is a part of something longer)."""
+        return cls.of_parts(samples, rate_hz, (), loudest)[0]
+
+    @classmethod
+    def of_parts(cls, samples: Any, rate_hz: int, cuts: Sequence[int], loudest: float | None = None) -> list[Spectra]:
+        """The same of each part of the frames by itself, from one pass: part k begins with frame `cuts[k − 1]`, the first with
+        frame 0. Only `flux` looks at the frame before, also across a cut. `cuts` rise and lie inside the frames."""
         x = as_samples(samples, rate_hz)
         energies = frame_energies(x)
         top = float(energies.max()) if loudest is None else loudest
         active = energies > top * 10 ** (ACTIVE_DB / 10) if top > 0 else np.zeros(energies.size, dtype=bool)
-        chosen = np.flatnonzero(active)
-        bins = N_FFT // 2 + 1
-        magnitude, mean_power = np.zeros(bins), np.zeros(bins)
-        floors: list[Array] = []
-        flat, heard = 0.0, 0
-        group: list[Array] = []
         onsets = _Flux(rate_hz, top)
-        flux = np.zeros(energies.size)
-        for block in stft_blocks(x, chosen, block=_STEP):
-            p = _joint_power(block)
-            magnitude += np.sqrt(p).sum(axis=0)
-            mean_power += p.sum(axis=0)
-            each = _flatness(p)
-            flat, heard = flat + float(each.sum(dtype=np.float64)), heard + each.size
-            here = chosen[onsets.seen : onsets.seen + len(p)]
-            flux[here] = onsets.of(p, here)
-            group.append(p)
-            if len(group) == _BLOCK // _STEP:
-                floors.append(_quantile(group))
-                group = []
-        if group and (sum(map(len, group)) >= _BLOCK // 4 or not floors):
-            floors.append(_quantile(group))
-        n = max(int(chosen.size), 1)
-        floor = np.median(floors, axis=0) if floors else np.zeros(bins)
-        return cls(
-            rate_hz=rate_hz,
-            frequencies=np.arange(bins) * (rate_hz / N_FFT),
-            magnitude=magnitude,
-            power=mean_power / n,
-            floor=np.minimum(percentile_filter(floor, 25, 61, mode="nearest") * _FLOOR_BIAS, mean_power / n),
-            flatness=flat / heard if heard else None,
-            energies=energies,
-            active=active,
-            flux=flux,
-        )
+        parts: list[Spectra] = []
+        for first, end in pairwise((0, *cuts, energies.size)):
+            chosen = first + np.flatnonzero(active[first:end])
+            sums = _Sums()
+            flux = np.zeros(energies.size)
+            for k, block in enumerate(stft_blocks(x, chosen, block=_STEP)):
+                p = _joint_power(block)
+                sums.add(p)
+                here = chosen[k * _STEP : k * _STEP + len(p)]
+                flux[here] = onsets.of(p, here)
+            parts.append(
+                cls(
+                    rate_hz=rate_hz,
+                    frequencies=np.arange(sums.power.size) * (rate_hz / N_FFT),
+                    magnitude=sums.magnitude,
+                    power=sums.mean_power,
+                    floor=sums.floor(),
+                    flatness=sums.flatness / sums.heard if sums.heard else None,
+                    energies=energies[first:end],
+                    active=active[first:end],
+                    flux=flux[first:end],
+                )
+            )
+        return parts
 
     @classmethod
     def joined(cls, parts: Sequence[Spectra]) -> Spectra:
@@ -168,6 +165,43 @@ class Spectra:
         return not bool(self.power.any())
 
 
+class _Sums:
+    """What is added up over the blocks of power spectra `[n, F]` of one part: `magnitude`, `power`, `flatness` of the
+    `heard` frames, and the quiet tenth of every 256 frames."""
+
+    def __init__(self) -> None:
+        bins = N_FFT // 2 + 1
+        self.magnitude, self.power = np.zeros(bins), np.zeros(bins)
+        self.flatness, self.heard, self.frames = 0.0, 0, 0
+        self._group: list[Array] = []
+        self._floors: list[Array] = []
+
+    def add(self, p: Array) -> None:
+        self.magnitude += np.sqrt(p).sum(axis=0)
+        self.power += p.sum(axis=0)
+        each = _flatness(p)
+        self.flatness, self.heard = self.flatness + float(each.sum(dtype=np.float64)), self.heard + each.size
+        self.frames += len(p)
+        self._group.append(p)
+        if len(self._group) == _BLOCK // _STEP:
+            self._floors.append(_quantile(self._group))
+            self._group = []
+
+    @property
+    def mean_power(self) -> Array:
+        return self.power / max(self.frames, 1)
+
+    def floor(self) -> Array:
+        """`Spectra.floor`: the median of the quiet tenths, that of a last short stretch only where it is not too short."""
+        floors = list(self._floors)
+        if self._group and (sum(map(len, self._group)) >= _BLOCK // 4 or not floors):
+            floors.append(_quantile(self._group))
+        if not floors:
+            return np.zeros(self.power.size)
+        smooth = percentile_filter(np.median(floors, axis=0), 25, 61, mode="nearest")
+        return np.minimum(smooth * _FLOOR_BIAS, self.mean_power)
+
+
 class _Flux:
     """Spectral flux, block after block: rises of the level in bands of a third of an octave, summed. A band's level is
     log10 of its power over −60 dB of the loudest frame (so a gain changes nothing), none below that."""
@@ -182,7 +216,6 @@ class _Flux:
         self._scale = np.float32(1e6 / loudest) if loudest > 1e-30 else np.float32(0)
         self._last: Array = np.zeros((1, self._starts.size), np.float32)
         self._frame = -1
-        self.seen = 0
 
     def of(self, p: Array, frames: npt.NDArray[np.intp]) -> Array:
         """`[n]` of a block of power spectra `[n, F]`; across frames left out the sound is taken to have been silent."""
@@ -190,7 +223,7 @@ class _Flux:
         level = np.log10(1 + np.float32(self._scale * _FLUX_BANDS) * bands)
         before = np.concatenate((self._last, level[:-1]))
         before[np.diff(frames, prepend=self._frame) > 1] = 0
-        self._last, self._frame, self.seen = level[-1:], int(frames[-1]), self.seen + len(p)
+        self._last, self._frame = level[-1:], int(frames[-1])
         return np.maximum(level - before, 0).sum(axis=1)
 
 

@@ -6,36 +6,51 @@ changes: the overall score and the metrics stay those of the mix; a stem's defec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from .report import Defect, QualityReport
 
 NEAR_S = 0.05
+FAINT_LU = 30.0  # so far below the mix a stem is a remnant: raised to be judged alone, its hiss is worse than any
 
 
 def with_stems(report: QualityReport, stems: Mapping[str, QualityReport]) -> QualityReport:
     """`report` with `stems` by name, and in each defect's evidence `stem`: the one that has a defect of the same type at the
-    same time (spans at most 50 ms apart), the worst where several have; none where no stem has it (it arises in the mix).
+    same time (spans at most 50 ms apart), as `carrier` chooses; none where no stem has it (it arises in the mix).
 
     >>> bad = Defect(type="click", severity=0.5, start_s=1.0, end_s=1.1)
     >>> one = QualityReport(overall=5, defects=(bad,), scorer="1", duration_s=2, rate_hz=24_000)
     >>> with_stems(one, {"bass": one, "drums": one.model_copy(update={"defects": ()})}).defects[0].evidence["stem"]
     'bass'
     """
-    return report.model_copy(update={"stems": dict(stems), "defects": tuple(_placed(d, stems) for d in report.defects)})
+    faint = _faint(report, stems)
+    placed = tuple(_placed(d, carrier(d, stems, faint=faint)) for d in report.defects)
+    return report.model_copy(update={"stems": dict(stems), "defects": placed})
 
 
-def carrier(defect: Defect, stems: Mapping[str, QualityReport]) -> str | None:
-    """Name of the stem that carries a defect of the mix; None when none does."""
+def carrier(defect: Defect, stems: Mapping[str, QualityReport], *, faint: Collection[str] = ()) -> str | None:
+    """Name of the stem that carries a defect of the mix: of those that have it, the one in which it is worst. A stem named in
+    `faint` only where no other has it. None when none has."""
     worst: dict[str, float] = {}
     for name, report in stems.items():
         for d in report.defects:
             meets = d.start_s <= defect.end_s + NEAR_S and defect.start_s <= d.end_s + NEAR_S
             if d.type == defect.type and meets:
                 worst[name] = max(worst.get(name, 0.0), d.severity)
-    return min(worst, key=lambda name: (-worst[name], name)) if worst else None
+    return min(worst, key=lambda name: (name in faint, -worst[name], name)) if worst else None
 
 
-def _placed(defect: Defect, stems: Mapping[str, QualityReport]) -> Defect:
-    name = carrier(defect, stems)
-    return defect.model_copy(update={"evidence": {**defect.evidence, "stem": name}}) if name else defect
+def _faint(report: QualityReport, stems: Mapping[str, QualityReport]) -> frozenset[str]:
+    """Stems whose integrated loudness is known to lie more than 30 LU below the mix's."""
+    mix = _loudness(report)
+    levels = {name: _loudness(stem) for name, stem in stems.items()}
+    return frozenset(n for n, level in levels.items() if mix is not None and level is not None and level < mix - FAINT_LU)
+
+
+def _loudness(report: QualityReport) -> float | None:
+    known = report.metrics.get("integrated_lufs")
+    return known.value if known is not None else None
+
+
+def _placed(defect: Defect, stem: str | None) -> Defect:
+    return defect.model_copy(update={"evidence": {**defect.evidence, "stem": stem}}) if stem else defect

@@ -22,11 +22,12 @@ from .detectors.found import MOST_SPANS
 from .detectors.level import dc_offset
 from .detectors.missing import bandwidth_cut, gap, silence
 from .detectors.stereo_field import phase_cancellation
+from .expected import NOTHING, Expected
 from .profiles import Profile
 from .report import Defect, QualityReport
 from .samples import Array, as_samples
 from .scorer import check_profile, conclude, figures, sampled_figures, score
-from .spectra import HOP, N_FFT, Spectra
+from .spectra import HOP
 from .whole_file import FirstPass, Section, WholeFile, piece_length
 
 OF_THE_WHOLE: tuple[Detector, ...] = (dc_offset, bandwidth_cut, gap, silence, phase_cancellation)  # look at no sample
@@ -37,14 +38,16 @@ _NEAR_S = 0.1  # parts of one defect on both sides of a seam
 
 
 def score_file(
-    path: str | Path, *, profile: Profile = "music", weights: Mapping[str, float] | None = None, section_s: float = 60.0
-) -> QualityReport:
+    path: str | Path, *, profile: Profile = "music", weights: Mapping[str, float] | None = None,
+    expected: Expected | None = None, section_s: float = 60.0,
+) -> QualityReport:  # fmt: skip
     """The report of a sound file, like `score` of its samples; up to one and a half sections it is just that.
 
     Of longer ones loudness, range, peaks, crest, offset, stereo figures, silences and gaps are exact; the spectral
     figures differ by the estimate of the noise floor alone (a median over sections instead of over seconds); figures
     that look at samples (distortion, and whatever is added to `scorer.sampled_figures`) are the median over sections.
-    Flat crests are told by the peak of their section, and what repeats at a distance beyond a section is not seen.
+    Flat crests are told by the peak of their section, and what repeats at a distance beyond a section is not seen. Key,
+    tempo and decoder of `expected` are held against each section, and what neighbouring sections both have is one defect.
 
     Raises ValueError for a file that can't be read, ends before its header says, or holds no samples, for a section
     under 15 s, and for what `score` refuses.
@@ -56,14 +59,14 @@ def score_file(
     layout = _layout(path, section_s)
     if layout.size <= 1.5 * layout.core:
         x = np.concatenate(list(_pieces(path, 1 << 18)), axis=1)
-        return score(x, layout.rate_hz, profile=profile, weights=weights)
+        return score(x, layout.rate_hz, profile=profile, weights=weights, expected=expected)
     first = FirstPass(layout.channels, layout.rate_hz)
     for piece in _pieces(path, piece_length(layout.rate_hz)):
         first.add(piece)
     if first.size < layout.size and layout.size < 2**60:
         at, whole = first.size / layout.rate_hz, layout.size / layout.rate_hz
         raise ValueError(f"'{path}' is cut short: its header says {whole:.2f} s, {at:.2f} s are there; copy it again")
-    a = WholeFile(first)
+    a = WholeFile(first, expected or NOTHING)
     if a.non_finite:
         return conclude(a, detect(a), {}, profile, weights)
     defects, values = _through_sections(path, layout, first, a)
@@ -139,9 +142,8 @@ def _through_sections(
     values: list[tuple[float, dict[str, float | None]]] = []
     clipped = 0.0
     for low, start, end, x in _with_margins(path, layout, first.size):
-        a = Section(x, whole, first.loudest_frame)
-        after = N_FFT - HOP if end < first.size else 0
-        spectra.append(Spectra.of(x[:, start - low : end - low + after], rate, loudest=first.loudest_frame))
+        a = Section(x, whole, first.loudest_frame, (start - low, end - low))
+        spectra.append(a.core_spectra)
         silences += [(s + low, e + low) for s, e in a.silences]
         gaps += [(s + low, e + low) for s, e in a.gaps]
         clipped += a.flat_tops.share * (end - start)

@@ -12,6 +12,7 @@ import numpy as np
 from . import levels, stereo
 from .analysis import LOWEST_LOUDNESS_HZ, Analysis
 from .clipping import FlatTops
+from .expected import NOTHING, Expected
 from .loudness import PowerMeter
 from .samples import Array, merged, power
 from .spectra import HOP, N_FFT, Spectra, frame_energies
@@ -88,9 +89,9 @@ class WholeFile(Analysis):
     """An `Analysis` of a sound that is not in memory. `samples` has its shape and takes no room, but holds zeros: only
     the properties count, and those that `FirstPass` and the sections gave are set."""
 
-    def __init__(self, first: FirstPass) -> None:
+    def __init__(self, first: FirstPass, expected: Expected = NOTHING) -> None:
         self.samples = np.broadcast_to(np.zeros((), dtype=np.float32), (first.channels, first.size))
-        self.rate_hz = first.rate_hz
+        self.rate_hz, self.expected = first.rate_hz, expected
         self.non_finite = first.non_finite
         self.power = first.power
         self.weighted_powers = first.meter.powers() if first.meter is not None else None
@@ -108,9 +109,17 @@ class WholeFile(Analysis):
 
 
 class Section(Analysis):
-    """A part of a longer sound, judged at the whole's gain and against its loudest frame."""
+    """A part of a longer sound, judged at the whole's gain, against its loudest frame and against what was asked of it.
 
-    def __init__(self, samples: Array, whole: WholeFile, loudest_frame: float) -> None:
-        super().__init__(samples, whole.rate_hz)
+    `core` are the first and last sample (half-open) of the section proper, multiples of a hop where the sound goes on beyond;
+    `core_spectra` are those of its frames, which add up to the whole's."""
+
+    def __init__(self, samples: Array, whole: WholeFile, loudest_frame: float, core: tuple[int, int]) -> None:
+        super().__init__(samples, whole.rate_hz, whole.expected)
         self.loudness, self.gain = whole.loudness, whole.gain
-        self.spectra = Spectra.of(self.samples, self.rate_hz, loudest=loudest_frame)
+        frames = 1 + max(0, self.samples.shape[1] - N_FFT) // HOP
+        first, end = core[0] // HOP, frames if core[1] == self.samples.shape[1] else core[1] // HOP
+        cuts = [c for c in (first, end) if 0 < c < frames]
+        parts = Spectra.of_parts(self.samples, self.rate_hz, cuts, loudest_frame)
+        self.core_spectra = parts[1] if first else parts[0]
+        self.spectra = Spectra.joined(parts)

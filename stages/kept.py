@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_KEPT: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_KEPT: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
-def kept(ctx: object, make: Callable[[], T]) -> T:
-    """What `make` gave when first asked for under this context; it goes when the context goes."""
-    if ctx not in _KEPT:
-        _KEPT[ctx] = make()
-    thing: T = _KEPT[ctx]
+def kept(ctx: object, make: Callable[[], T], what: str = "") -> T:
+    """What `make` gave when `what` was first asked for under this context; it goes when the context goes."""
+    things = _KEPT.setdefault(ctx, {})
+    if what not in things:
+        things[what] = make()
+    thing: T = things[what]
     return thing

@@ -3,8 +3,9 @@
 Key and tempo that the take's prompt asks for are held against it, and the strides of the decoder it came from. With a
 `reference` (an input or a stage: the sound it should be, aligned), distances to it join the report; with
 `reference_clips` (files: sounds it should be like) the distance to that set; with `adapters` what others' quality
-models say. Every formula lives in `scoring/`; this module knows only how to hand takes over, and to say what
-training state the model behind the sound was in.
+models say. With `stems` (or a model that makes them, `separate`) each stem is judged by the same rules, its report stands in
+the take's, and a defect of the take says which stem carries it. Every formula lives in `scoring/`; this module knows only how
+to hand takes over, and to say what training state the model behind the sound was in.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
+import torch
 from pydantic import Field, field_validator, model_validator
 
 from ..pipeline.context import Context, Job, Result
 from ..pipeline.errors import Problem
 from ..pipeline.scope import Scope
 from ..pipeline.spec import Name, Prompt, Stage
-from ..pipeline.take import Take
+from ..pipeline.take import Audio, Take
 from ..scoring.adapters import ADAPTERS
 from ..scoring.comparison import REFERENCE_METRICS, compare
 from ..scoring.expected import Expected
@@ -27,8 +29,10 @@ from ..scoring.metrics import METRICS
 from ..scoring.profiles import Profile
 from ..scoring.report import QualityReport
 from ..scoring.scorer import SCORER_VERSION, check_profile, score, with_metrics
+from ..scoring.stems import with_stems
 from .kept import kept
 from .score_judges import AdapterOrName, Judges, adapter_problems, clip_problems, metrics_of, nothing
+from .score_stems import SeparatorOrName, given_stems, separated, separator_problems, stem_key, wrong_stems
 
 _WORST_FIRST = ("untrained", "preliminary")
 
@@ -63,6 +67,17 @@ class Score(Stage):
         "never enter the overall score",
     )
 
+    stems: dict[Name, Name] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="track: input or stage, e.g. {drums: drums_only, vocals: voice}, aligned with the take: each is judged too, "
+        "its report stands in the take's, and a defect of the take names the stem that carries it",
+    )
+    separate: SeparatorOrName | None = Field(
+        None,
+        description="in place of stems: a model that makes them out of the take, e.g. hdemucs or {name: hdemucs, model: w.pt}",
+    )
+
     @field_validator("weights")
     @classmethod
     def _known_terms(cls, value: dict[str, float]) -> dict[str, float]:
@@ -86,21 +101,40 @@ class Score(Stage):
                 raise ValueError(f"adapter '{name}' compares with reference clips; write reference_clips: [FOLDER] beside it")
         return self
 
+    @model_validator(mode="after")
+    def _stems_fit(self) -> Self:
+        if self.stems and self.separate is not None:
+            raise ValueError("stems and separate are both given; write stems where you have them, else separate")
+        wrong = wrong_stems(self.source, self.stems)
+        if wrong is not None:
+            raise ValueError(wrong)
+        return self
+
     def references(self) -> dict[str, str]:
         found = {"source": self.source}
-        return found | {"reference": self.reference} if self.reference else found
+        if self.reference:
+            found["reference"] = self.reference
+        return found | {stem_key(track): name for track, name in self.stems.items()}
 
     def report_fields(self) -> frozenset[str]:
         names = {n for n, facts in METRICS.items() if facts.always or (self.reference and facts.needs_reference)}
         return frozenset(names.union(metrics_of(self.reference_clips, self.adapters), ("overall", "defects")))
 
     def check(self, scope: Scope) -> Iterator[Problem]:
-        """Reference clips must be sound files, adapters' packages installed and their models there."""
+        """Reference clips must be sound files, adapters' and separator's packages installed and their models there."""
         yield from clip_problems(self.reference_clips, scope)
         yield from adapter_problems(self.adapters, scope)
+        yield from separator_problems(self.separate, scope)
 
     def key_facts(self) -> dict[str, Any]:
+        """What stems are given, stands among the sources; fields about stems that are left out are no part of the key, so that
+        it is the one it was before there were any."""
         facts = {**super().key_facts(), "scorer": SCORER_VERSION}
+        facts.pop("stems", None)
+        if self.separate is None:
+            del facts["separate"]
+        else:
+            facts["separator_version"] = self.separate.key_facts()
         if self.reference_clips:
             facts["embedding"] = EMBEDDING_VERSION
         if self.adapters:
@@ -117,22 +151,42 @@ class Score(Stage):
 
     def weight_paths(self) -> tuple[str, ...]:
         """Models and reference clips: their content is part of the key."""
-        return (*(a.model for a in self.adapters if a.model is not None), *self.reference_clips)
+        models = [one.model for one in (*self.adapters, self.separate) if one is not None and one.model is not None]
+        return (*models, *self.reference_clips)
 
     def run(self, jobs: Sequence[Job], ctx: Context) -> list[Result]:
         return [self._one(job, ctx) for job in jobs]
 
     def _one(self, job: Job, ctx: Context) -> Result:
-        audio = ctx.audio(job.source)
-        strides = decoder_strides(job.source, audio.rate_hz, ctx)
-        expected = Expected(bpm=job.prompt.bpm, keyscale=job.prompt.keyscale, strides=strides)
-        report = score(audio.samples, audio.rate_hz, profile=self.profile, weights=self.weights, expected=expected)
+        report = self._measured(ctx.audio(job.source), job.source, job, ctx)
         if "reference" in job.sources:
             report = with_metrics(report, self._against(job.sources["reference"], job.source, report, ctx))
         if self.reference_clips or self.adapters:
             report = with_metrics(report, self._judged(job, report, ctx))
-        report = report.model_copy(update={"model_training": model_training(job.source)})
+        if self.stems or self.separate is not None:
+            report = with_stems(report, self._stem_reports(job, report, ctx))
         return Result(same_signal=True, report=report, facts={"scorer": report.scorer, "overall": report.overall})
+
+    def _measured(self, audio: Audio, take: Take, job: Job, ctx: Context) -> QualityReport:
+        """The report of a take, or of a stem made out of it, against what the job's prompt asks for."""
+        strides = decoder_strides(take, audio.rate_hz, ctx)
+        expected = Expected(bpm=job.prompt.bpm, keyscale=job.prompt.keyscale, strides=strides)
+        report = score(audio.samples, audio.rate_hz, profile=self.profile, weights=self.weights, expected=expected)
+        return report.model_copy(update={"model_training": model_training(take)})
+
+    def _stem_reports(self, job: Job, report: QualityReport, ctx: Context) -> dict[str, QualityReport]:
+        """The report of each stem, at its own rate and with its own channels; none where a take to be separated isn't numbers."""
+        if self.separate is None:
+            takes = given_stems(job, self.stems, ctx)
+            return {track: self._measured(ctx.audio(take), take, job, ctx) for track, take in takes.items()}
+        if "nan" in report.defect_types():
+            ctx.warn(f"'{job.source.id}' holds NaN or Inf and was not taken apart into stems")
+            return {}
+        audio = ctx.audio(job.source)
+        made = separated(audio, self.separate, ctx)
+        return {
+            track: self._measured(Audio(torch.from_numpy(x), audio.rate_hz), job.source, job, ctx) for track, x in made.items()
+        }
 
     def _against(self, reference: Take, take: Take, report: QualityReport, ctx: Context) -> Mapping[str, float | None]:
         """Figures against the reference, brought to the take's rate and channels; None where samples aren't
@@ -155,7 +209,7 @@ class Score(Stage):
             return nothing(self.reference_clips, self.adapters)
         if job.prompt.caption is None and self._compares_text():
             ctx.warn(f"'{job.source.id}' has no caption that adapter 'clap' could compare it with; write text: … for it")
-        judges = kept(ctx, lambda: Judges(self.reference_clips, self.adapters, ctx))
+        judges = kept(ctx, lambda: Judges(self.reference_clips, self.adapters, ctx), "judges")
         return judges.figures(ctx.audio(job.source), job.prompt.caption)
 
 

@@ -7,6 +7,7 @@ The specs and their checks, and what is loaded of them for one stage's work. Eve
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -60,14 +61,17 @@ class ScoreAdapter(Spec):
         return {"name": self.name, "version": facts.version, "packages": facts.installed()}
 
 
-class _OrName:
-    """Tells editors that the name alone may stand for the block."""
+@dataclass(frozen=True)
+class OrName:
+    """Tells editors that one of `names` alone may stand for the block."""
+
+    names: tuple[str, ...]
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string", "enum": list(ADAPTERS)}, handler(schema)]}
+        return {"anyOf": [{"type": "string", "enum": list(self.names)}, handler(schema)]}
 
 
-AdapterOrName = Annotated[ScoreAdapter, _OrName()]
+AdapterOrName = Annotated[ScoreAdapter, OrName(tuple(ADAPTERS))]
 
 
 def clip_files(path: Path) -> list[Path]:

@@ -1,7 +1,8 @@
 """Others' quality models behind one protocol: facts first, packages and weights only when one is asked for.
 
 `ADAPTERS` has the facts of each by name; `load_adapter` makes one. Their figures stand in reports beside the others
-and never enter the overall score: what they were trained on is not what is judged here.
+and never enter the overall score: what they were trained on is not what is judged here. `SEPARATORS` and `load_separator`
+are the same for models that judge nothing and take a mix apart.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from . import audiobox, clap, dnsmos, fad, squim
+from . import audiobox, clap, dnsmos, fad, hdemucs, squim
 from .fad import Sound, frechet_audio_distance
-from .protocol import Adapter, AdapterError, AdapterFacts, MissingExtra, missing_extra
+from .protocol import Adapter, AdapterError, AdapterFacts, MissingExtra, Separator, missing_extra
 
 __all__ = [
-    "ADAPTERS", "Adapter", "AdapterError", "AdapterFacts", "MissingExtra", "frechet_audio_distance", "load_adapter",
-    "missing_extra",
+    "ADAPTERS", "SEPARATORS", "Adapter", "AdapterError", "AdapterFacts", "MissingExtra", "Separator",
+    "frechet_audio_distance", "load_adapter", "load_separator", "missing_extra",
 ]  # fmt: skip
 
 ADAPTERS: Mapping[str, AdapterFacts] = MappingProxyType(
     {facts.name: facts for facts in (audiobox.FACTS, clap.FACTS, dnsmos.FACTS, fad.FACTS, squim.FACTS)}
 )
+SEPARATORS: Mapping[str, AdapterFacts] = MappingProxyType({hdemucs.FACTS.name: hdemucs.FACTS})
 _MADE_BY: Mapping[str, Any] = {
     "audiobox": audiobox.Audiobox, "clap": clap.Clap, "dnsmos": dnsmos.Dnsmos, "squim": squim.Squim,
 }  # fmt: skip
@@ -47,3 +49,17 @@ def load_adapter(
         return fad.Fad(references, model, device)
     made: Adapter = _MADE_BY[name](model, device)
     return made
+
+
+def load_separator(name: str, model: str | None = None, *, device: str = "cpu") -> Separator:
+    """The separator `name` with its weights: `model` as its facts say, on `device`.
+
+    Raises ValueError for an unknown name, MissingExtra (with what to install) when a package is absent, AdapterError when the
+    weights can't be loaded.
+    """
+    if name not in SEPARATORS:
+        raise ValueError(f"no separator '{name}'; there is {', '.join(SEPARATORS)}")
+    missing = missing_extra(SEPARATORS[name])
+    if missing is not None:
+        raise missing
+    return hdemucs.Hdemucs(model, device)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Protocol
 
@@ -79,6 +81,19 @@ class Adapter(Protocol):
         """Let go of the model; it can't be asked afterwards."""
 
 
+class Separator(Protocol):
+    """A loaded model that takes a mix apart."""
+
+    @property
+    def facts(self) -> AdapterFacts: ...
+
+    def separate(self, samples: Any, rate_hz: int) -> dict[str, Array]:
+        """The stems of `[C, T]` by name, as long and at the same rate."""
+
+    def close(self) -> None:
+        """Let go of the model; it can't be asked afterwards."""
+
+
 class AdapterError(RuntimeError):
     """An adapter's model can't be loaded or asked; says which, why, and what to give."""
 
@@ -115,6 +130,28 @@ def import_package(facts: AdapterFacts, module: str) -> ModuleType:
             f"adapter '{facts.name}' needs {module.split('.')[0]}, which is installed but does not load ({str(error)[:200]}).",
             f"install the build that belongs to the installed torch, as segue-audio[{facts.extra}] asks, or uninstall it",
         ) from error
+
+
+def state_dict(path: Path) -> dict[str, Any]:
+    """The tensors by name in a .safetensors file, or in one of `torch.save` (tensors only; code in it is refused).
+    Raises OSError or ValueError for a file that holds none."""
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"the file is no whole safetensors file ({error})") from error
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError("the file holds something else than tensors") from error
+    if not isinstance(found, dict):
+        raise ValueError("the file holds no state dict")
+    return found
 
 
 def mono_at(samples: Any, rate_hz: int, wanted_hz: int) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .protocol import AdapterError, AdapterFacts, import_package, mono_at, silent, windows
+from .protocol import AdapterError, AdapterFacts, import_package, mono_at, silent, state_dict, windows
 
 RATE_HZ = 16_000
 _WINDOW_S = 10
@@ -38,7 +38,7 @@ class Squim:
                 self._model = import_package(FACTS, "torchaudio.pipelines").SQUIM_OBJECTIVE.get_model()
             else:
                 self._model = import_package(FACTS, "torchaudio.models").squim_objective_base()
-                self._model.load_state_dict(_state_dict(Path(model)))
+                self._model.load_state_dict(state_dict(Path(model)))
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             if isinstance(error, AdapterError):
                 raise
@@ -69,16 +69,3 @@ class Squim:
     def close(self) -> None:
         """Let go of the weights."""
         self._model = None
-
-
-def _state_dict(path: Path) -> dict[str, Any]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    import torch
-
-    found = torch.load(path, map_location="cpu", weights_only=True)  # tensors only; code in the file is refused
-    if not isinstance(found, dict):
-        raise ValueError("the file holds no state dict")
-    return found

@@ -210,6 +210,9 @@ def test_stem_replace_lays_both_stems_together(made: Callable[[str], Made]) -> N
     assert torch.allclose(m.one("both").audio.samples, drums + guitar * 10 ** (-2 / 20), atol=1e-6)
     assert "GUITAR" in m.one("guitar").lineage[-1]["instruction"]
     assert m.one("guitar").prompt.caption == "clean warm acoustic guitar, fingerpicking"
+    report = m.one("scored").report
+    assert report is not None and list(report.stems) == ["drums", "guitar"]
+    assert all(stem.model_training == report.model_training for stem in report.stems.values())
 
 
 def test_artifact_removal_covers_the_distorted_clip(made: Callable[[str], Made]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from segue.scoring import QualityReport, score
+from segue.scoring import Expected, QualityReport, score
 from segue.scoring.spectra import Spectra
 from segue.scoring.streaming import score_file
 from segue.training.corpus import make_clip
@@ -94,6 +94,47 @@ def test_defects_found_by_section_lie_where_they_lie(both: tuple[QualityReport, 
         assert (a & b).sum() >= 0.8 * (a | b).sum(), kind
 
 
+ASKED = ("decoder_comb", "wrong_key", "wrong_tempo")
+
+
+@pytest.fixture(scope="module")
+def combed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """52 s in C minor at 122 beats a minute, with the lines of a decoder's third layer; as a file and as samples."""
+    clip = make_clip(5, 52.0)
+    assert (clip.keyscale, clip.bpm) == ("C minor", 122)
+    t = np.arange(52 * RATE) / RATE
+    lines = sum(np.sin(2 * np.pi * hz * t) for hz in 750 * np.arange(1, 16))
+    x = clip.samples + np.float32(0.003) * lines.astype(np.float32)
+    path = tmp_path_factory.mktemp("combed") / "combed.wav"
+    soundfile.write(path, x.T, RATE, subtype="FLOAT")
+    return path, x
+
+
+def test_what_was_asked_for_is_held_against_a_streamed_file(combed: tuple[Path, np.ndarray]) -> None:
+    path, x = combed
+    asked = Expected(bpm=144, keyscale="F# minor", strides=(2, 4, 4, 6, 10))
+    whole, streamed = score(x, RATE, expected=asked), score_file(path, expected=asked, section_s=15.0)
+    for kind in ASKED:
+        (a,) = [d for d in whole.defects if d.type == kind]
+        (b,) = [d for d in streamed.defects if d.type == kind]
+        assert (b.start_s, b.end_s) == (a.start_s, a.end_s) == (0.0, 52.0)
+        assert b.severity == pytest.approx(a.severity, abs=0.05), kind
+    assert streamed.overall == pytest.approx(whole.overall, abs=0.3)
+
+
+def test_what_was_rightly_made_or_not_asked_for_is_no_defect(combed: tuple[Path, np.ndarray]) -> None:
+    path, _ = combed
+    for expected in (None, Expected(bpm=122, keyscale="C minor", strides=(2, 7))):
+        assert not set(ASKED) & set(score_file(path, expected=expected, section_s=15.0).defect_types())
+
+
+def test_a_short_file_is_held_against_what_was_asked_for(combed: tuple[Path, np.ndarray]) -> None:
+    path, x = combed
+    asked = Expected(keyscale="F# minor")
+    assert score_file(path, expected=asked) == score(x, RATE, expected=asked)  # one section is enough
+    assert "wrong_key" in score_file(path, expected=asked).defect_types()
+
+
 def test_one_long_defect_is_one(tmp_path: Path) -> None:
     t = np.arange(50 * RATE) / RATE
     x = np.clip(1.5 * np.sin(2 * np.pi * 440 * t), -0.7, 0.7).astype(np.float32)
@@ -153,6 +194,20 @@ def test_spectra_of_parts_are_those_of_the_whole() -> None:
     assert joined.flatness == pytest.approx(whole.flatness, rel=1e-5)
     with pytest.raises(ValueError, match="at least one"):
         Spectra.joined([])
+
+
+def test_parts_of_one_pass_are_those_of_the_part_alone() -> None:
+    x = np.asarray(make_clip(2, 8.0).samples, dtype=np.float32)
+    x[:, 50 * 512 : 60 * 512] *= np.float32(1e-5)  # frames that are not active
+    whole, parts = Spectra.of(x, RATE), Spectra.of_parts(x, RATE, (40, 100))
+    alone = Spectra.of(x[:, 40 * 512 : 100 * 512 + 1536], RATE, float(whole.energies.max()))
+    assert not alone.active.all() and np.array_equal(parts[1].active, alone.active)
+    np.testing.assert_allclose(parts[1].power, alone.power, rtol=1e-6)
+    np.testing.assert_allclose(parts[1].floor, alone.floor, rtol=1e-5)
+    joined = Spectra.joined(parts)
+    np.testing.assert_allclose(joined.flux, whole.flux, rtol=1e-6)  # no onset where it was cut
+    assert alone.flux[0] > 2 * parts[1].flux[0]  # as there is where a part begins
+    np.testing.assert_allclose(joined.power, whole.power, rtol=1e-5, atol=1e-12)
 
 
 _PEAK = """

@@ -109,3 +109,18 @@ def test_spans_and_merging(mask: list[bool]) -> None:
     assert (rebuilt == array).all()
     joined = merged(ranges, 3)
     assert all(later[0] - earlier[1] >= 3 for earlier, later in itertools.pairwise(joined))
+
+
+def test_a_tensor_is_brought_to_the_cpu_once(music: np.ndarray) -> None:
+    copies: list[torch.dtype] = []
+
+    class Elsewhere(torch.Tensor):
+        """A tensor that counts how often it is brought to the CPU, and in which type."""
+
+        def cpu(self) -> torch.Tensor:  # type: ignore[override]
+            copies.append(self.dtype)
+            return self.as_subclass(torch.Tensor)
+
+    x = torch.tensor(music).to(torch.bfloat16)
+    assert score(x.as_subclass(Elsewhere), RATE) == score(x.float(), RATE)
+    assert copies == [torch.bfloat16]
