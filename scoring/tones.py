@@ -138,8 +138,8 @@ def classes(pitches: Array, cents: float) -> Array:
 
 
 def third_octaves(t: Tones) -> tuple[Array, Array]:
-    """Level in dB of each third-octave band `[29]` from 31 Hz: of the mean power, and of the median bin of the mean level
-    (what lies between the partials), both per hertz and with the reference curve taken off. The curve falls by 5 dB an
+    """Level in dB of each third-octave band `[29]` from 31 Hz: of the mean power, and of the lower quartile of the mean
+    level (what lies between the partials), both per hertz and with the reference curve taken off. The curve falls by 5 dB an
     octave, what the average spectrum of popular recordings does between 100 Hz and 4 kHz (Pestana et al., "Spectral
     Characteristics of Popular Commercial Recordings 1950-2010", AES 135th Convention, 2013). NaN where there is no bin."""
     edges = np.searchsorted(t.frequencies, THIRDS_HZ[:, None] * 2.0 ** np.array([-1 / 6, 1 / 6]))
@@ -147,6 +147,6 @@ def third_octaves(t: Tones) -> tuple[Array, Array]:
     for k, (low, high) in enumerate(edges):
         if high > low and THIRDS_HZ[k] * 2 ** (1 / 6) < 0.46 * t.rate_hz:
             mean[k] = 10 * np.log10(float(t.power[low:high].mean()) + 1e-20)
-            between[k] = np.median(t.typical_db[low:high])
+            between[k] = np.quantile(t.typical_db[low:high], 0.25)
     curve = -SLOPE_DB * np.log2(THIRDS_HZ / 250.0)
     return mean - curve, between - curve

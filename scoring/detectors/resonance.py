@@ -12,7 +12,7 @@ from ..report import Defect
 from ..samples import Array
 from ..tones import Tones
 from .found import found
-from .tonal_balance import EXCESS_DB, bite, severity_of
+from .tonal_balance import bite_db, bite_severity
 
 _LOW_HZ, _HIGH_HZ = 1_200.0, 10_000.0
 _STEPS = 24  # an octave
@@ -58,7 +58,7 @@ def _is_all(t: Tones, hz: float) -> bool:
 
 def harsh(a: Analysis) -> Iterator[Defect]:
     """`harsh`: a narrow resonance between 1.2 and 10 kHz that lifts everything that is played by more than 12 dB (30 dB is
-    severity 1), or 2 to 5 kHz more than 6.2 dB above the reference curve (14 dB is 1; as `muddy`)."""
+    severity 1), or 2 to 5 kHz more than 3.6 dB above the line through the bands around them (12 dB is 1)."""
     if a.tones.times_s.size < _FRAMES:
         return
     f, standing = resonances(a.tones)
@@ -68,8 +68,8 @@ def harsh(a: Analysis) -> Iterator[Defect]:
         peak = 0.0
     whole = (0, a.samples.shape[1])
     ringing = 0.1 + 0.9 * (peak - _STANDS_DB) / (_WORST_DB - _STANDS_DB) if peak > _STANDS_DB else 0.0
-    excess = min(bite(a) or (0.0,))
-    biting = severity_of(excess) if excess > EXCESS_DB else 0.0
+    excess = bite_db(a)
+    biting = bite_severity(excess)
     if max(ringing, biting) > 0:
         yield found(
             "harsh", max(ringing, biting), whole, a, what="resonance" if ringing >= biting else "excess",
