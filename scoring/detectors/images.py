@@ -64,8 +64,8 @@ def _alike(detail: Array, bin_hz: float, about_hz: float, width_hz: float) -> fl
 def aliasing(a: Analysis) -> Iterator[Defect]:
     """`aliasing`: the fine structure above a frequency at which rates are converted repeats that below it in mirror image,
     frame by frame, and about no frequency near it (which a row of harmonics would). An image 60 dB under what it mirrors
-    is severity 0.1, 6 dB is 1; one 65 dB under the strongest partial of the sound, or fainter, is 0.05. Images that replace what they mirror (a file decimated without a filter) can't be seen
-    this way."""
+    is severity 0.1, 6 dB is 1; one 65 dB under the strongest partial of the sound, or fainter, is 0.05. Images that replace
+    what they mirror (a file decimated without a filter) can't be seen this way."""
     if a.duration_s < 0.5 or a.rate_hz < 8_000 or a.silent:
         return
     level, bin_hz = _levels(a)
