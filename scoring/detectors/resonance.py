@@ -19,7 +19,7 @@ _ALONE = 0.38
 _FRAMES = 8
 
 _LOWEST_COMB_HZ = 100.0  # lines closer than this can't be told apart here
-_COMB_LINES = 3
+_COMB_LINES, _TWO_HALVES = 3, 12
 _COMB_DB, _COMB_WORST_DB = 5.0, 30.0
 
 
@@ -87,10 +87,17 @@ def _stands_at(t: Tones, hz: Array) -> Array:
     return np.maximum(np.maximum(t.steady_db[at - 1], t.steady_db[at]), t.steady_db[at + 1])
 
 
+def _over_between_db(t: Tones, lines: Array, layer_hz: float) -> float:
+    """How much steadier lines stand out than what lies between them, dB; medians, so a few notes that lie on them do not
+    count."""
+    between = np.concatenate([_stands_at(t, lines + part * layer_hz) for part in (-0.37, 0.37)])
+    return float(np.median(_stands_at(t, lines)) - max(np.median(between), 0.0))
+
+
 def decoder_comb(a: Analysis) -> Iterator[Defect]:
     """`decoder_comb`: steady lines at the multiples of a layer rate of the decoder that made the sound
     (`Expected.strides`; nothing without them), by more than 5 dB over frequencies between them (30 dB is severity 1).
-    The median over the multiples counts, so a few notes that lie on them do not."""
+    The median over the multiples counts, or over the upper half of twelve and more: in the lower, music hides them."""
     if a.expected.strides is None or a.tones.times_s.size < _FRAMES:
         return
     worst, rate, lines = 0.0, 0.0, 0
@@ -98,8 +105,8 @@ def decoder_comb(a: Analysis) -> Iterator[Defect]:
         used = multiples[(multiples >= 200.0) & (multiples < 0.47 * a.rate_hz)]
         if layer_hz < _LOWEST_COMB_HZ or used.size < _COMB_LINES:
             continue
-        between = np.concatenate([_stands_at(a.tones, used + part * layer_hz) for part in (-0.37, 0.37)])
-        over = float(np.median(_stands_at(a.tones, used)) - max(np.median(between), 0.0))
+        parts = [used, used[used.size // 2 :]] if used.size >= _TWO_HALVES else [used]
+        over = max(_over_between_db(a.tones, part, layer_hz) for part in parts)
         if over > worst:
             worst, rate, lines = over, layer_hz, int(used.size)
     if worst > _COMB_DB:
