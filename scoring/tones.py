@@ -44,8 +44,8 @@ class Tones:
     of the level; `steady_db` `[F]` how far each bin stands out of its surroundings (±100 Hz, dB) in at least four
     frames of five; `pitches` `[N, 120]` amplitude by pitch class in steps of ten cents (0 is A) of the active frames;
     `times_s` `[N]` their centres; `narrow_hz` `[B]` frequencies from 1.2 to 10 kHz in steps of 1/48 octave and `narrow_db`
-    `[N, B]` how far the weakest fifth of the bins within ±1/30 octave lies above the same of a third of an octave to either
-    side (their median) in each frame, dB."""
+    `[n, B]` how far the weakest fifth of the bins within ±1/30 octave lies above the same of a third of an octave to either
+    side (their median), in every second frame, dB (frames overlap by half)."""
 
     rate_hz: int
     frequencies: Array
@@ -90,7 +90,7 @@ class Tones:
             if len(p) >= _BLOCK // 4 or not steady:
                 steady.append(np.partition(standing, k, axis=0)[k])
             pitches.append(_pitches(level, standing, rate_hz / n_fft))
-            narrow.append(_narrow(level, narrow_hz, rate_hz / n_fft))
+            narrow.append(_narrow(level[::2], narrow_hz, rate_hz / n_fft))
         n = max(int(chosen.size), 1)
         return cls(
             rate_hz=rate_hz,

@@ -186,7 +186,7 @@ def test_held_notes_with_vibrato_are_no_resonance() -> None:
     assert severity(harsh, held[None]) == 0.0
 
 
-@pytest.mark.parametrize("level_db", [-50.0, -36.0, -20.0, -8.0])
+@pytest.mark.parametrize("level_db", [-36.0, -20.0, -8.0])
 def test_the_level_of_images_is_what_it_is(level_db: float) -> None:
     (defect,) = aliasing(Analysis(imaged(clip(3), level_db).astype(np.float32), RATE))
     assert defect.evidence["image_db"] == pytest.approx(level_db, abs=1.5)
