@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from ..analysis import Analysis
 from ..report import Defect
@@ -29,8 +30,8 @@ _ROUNDS = 10
 _FRAMES = 8
 
 
-def _within(band: Band) -> Array:
-    return (band[0] * 0.98 <= THIRDS_HZ) & (band[1] * 1.02 >= THIRDS_HZ)
+def _within(band: Band) -> npt.NDArray[np.bool_]:
+    return np.asarray((band[0] * 0.98 <= THIRDS_HZ) & (band[1] * 1.02 >= THIRDS_HZ))
 
 
 def over_both_sides_db(levels: Array, band_hz: Band, beside_hz: tuple[Band, Band]) -> tuple[float, float]:
