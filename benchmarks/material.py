@@ -1,8 +1,8 @@
 """Clean sounds that defects are put into: composed music (built-in synthesiser, real instrument samples), stems, speech.
 
 Everything follows from a seed. `tune` takes seeds from 0, `judge` from 30,000 (those from 10,000 and 20,000 on were
-seen while thresholds moved), so what a threshold was set on is never what it is judged on. Every sound is faded in and out, because
-a composed clip ends where its time is up. Knows no defect.
+seen while thresholds moved), so what a threshold was set on is never what it is judged on. Every sound is faded in and
+out, because a composed clip ends where its time is up. Knows no defect.
 """
 
 from __future__ import annotations
