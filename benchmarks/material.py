@@ -11,7 +11,7 @@ import io
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -36,7 +36,7 @@ _WORDS = (
 @dataclass(frozen=True, eq=False)
 class Sound:
     """Clean samples `[C, T]`, float32. ``kind``: music, drums, sustained or speech; ``source``: how it was made; ``expected``:
-    what was asked of it and is true of it."""
+    what was asked of it and is true of it; ``has``: types of defect that are true of it as it is."""
 
     kind: str
     source: str
@@ -44,6 +44,7 @@ class Sound:
     samples: np.ndarray
     rate_hz: int
     expected: Expected = field(default=Expected(strides=STRIDES))
+    has: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.source} {self.kind} {self.seed}"
@@ -75,7 +76,8 @@ def _synth(seed: int) -> Sound:
 
 def _synth_48(seed: int) -> Sound:
     clip = make_clip(seed, SECONDS)
-    return _composed(clip, "music", "synth48", _resampled(clip.samples, clip.rate_hz, 48_000), 48_000)
+    made = _composed(clip, "music", "synth48", _resampled(clip.samples, clip.rate_hz, 48_000), 48_000)
+    return replace(made, has=("bandwidth_cut",))  # it ends at 12 kHz
 
 
 def _stem(seed: int, kind: str, source: str = "synth") -> Sound | None:

@@ -19,6 +19,7 @@ from .spectra import Spectra
 _CLIFF_DB = 12.0
 _REST_BELOW_DB = 10.0
 _EDGE_DB = 6.0
+_LOWEST_EDGE_HZ = 500.0
 _NOISE_LEFT = 0.03
 
 
@@ -130,9 +131,9 @@ def bandwidth_hz(samples: Any, rate_hz: int, *, spectra: Spectra | None = None) 
     not hide it.
 
     A cliff is a fall of at least 12 dB within half an octave (means over a quarter octave below and the far
-    half of a quarter octave above), beyond which everything stays at least 10 dB lower; the edge is where 6
-    dB of the fall are done. Gentle slopes (filters of order 1 and 2, natural roll-off) have no edge; the
-    roll-off shows them.
+    half of a quarter octave above), beyond which everything stays at least 10 dB lower. The deepest from 500 Hz
+    up counts (below, it is where the bass ends); the edge is where 6 dB of the fall are done. Gentle slopes
+    (filters of order 1 and 2, natural roll-off) have no edge; the roll-off shows them.
 
     >>> noise = np.random.default_rng(0).standard_normal(96_000)
     >>> spectrum = np.fft.rfft(noise)
@@ -153,8 +154,10 @@ def bandwidth_hz(samples: Any, rate_hz: int, *, spectra: Spectra | None = None) 
     above = _mean_between(running, high - np.maximum((high - k) // 2, 1), high)
     rest = np.maximum.accumulate(level[::-1])[::-1]
     drop = below - above
-    cliff = (drop >= _CLIFF_DB) & (rest[np.minimum(high, size - 1)] <= below - _REST_BELOW_DB)
+    cliff = (drop >= _CLIFF_DB) & (rest[np.minimum(high, size - 1)] <= below - _REST_BELOW_DB) & (f[k] >= _LOWEST_EDGE_HZ)
     if not cliff.any():
         return rate_hz / 2
-    passband = float(below[np.flatnonzero(cliff)[0]])
+    deepest = int(np.argmax(np.where(cliff, drop, 0.0)))
+    begins = int(np.flatnonzero(~cliff[:deepest])[-1]) + 1 if not cliff[:deepest].all() else 0
+    passband = float(below[begins])
     return float(f[np.flatnonzero(level >= passband - _EDGE_DB)[-1]])

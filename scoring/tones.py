@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import uniform_filter1d
+from scipy.ndimage import median_filter, uniform_filter1d
 
 from .samples import Array, as_samples
 from .spectra import frame_energies, stft_blocks
@@ -29,6 +29,11 @@ _FAINT_DB = -50.0  # under the strongest partial of the frame
 _REST_QUANTILE = 0.2
 _EPS = 1e-20
 
+NARROW_HZ = (1_200.0, 10_000.0)
+_NARROW_STEPS = 48  # an octave
+_NARROW = 1 / 30  # octaves to either side
+_WEAKEST = 0.2  # of a narrow band's bins: partials are lines, and leave these alone
+
 THIRDS_HZ = 31.25 * 2 ** (np.arange(29) / 3)
 SLOPE_DB = 5.0  # an octave, downwards: what the average spectrum of music falls by
 
@@ -38,7 +43,9 @@ class Tones:
     """Of `[C, T]`: `frequencies` `[F]` in Hz; `power` `[F]` mean of the active frames; `typical_db` `[F]` mean over time
     of the level; `steady_db` `[F]` how far each bin stands out of its surroundings (±100 Hz, dB) in at least four
     frames of five; `pitches` `[N, 120]` amplitude by pitch class in steps of ten cents (0 is A) of the active frames;
-    `times_s` `[N]` their centres."""
+    `times_s` `[N]` their centres; `narrow_hz` `[B]` frequencies from 1.2 to 10 kHz in steps of 1/48 octave and `narrow_db`
+    `[n, B]` how far the weakest fifth of the bins within ±1/30 octave lies above the same of a third of an octave to either
+    side (their median), in every second frame, dB (frames overlap by half)."""
 
     rate_hz: int
     frequencies: Array
@@ -47,6 +54,8 @@ class Tones:
     steady_db: Array
     pitches: npt.NDArray[np.float32]
     times_s: Array
+    narrow_hz: Array
+    narrow_db: Array
 
     @property
     def chroma(self) -> Array:
@@ -69,6 +78,8 @@ class Tones:
         power, typical = np.zeros(bins), np.zeros(bins)
         steady: list[Array] = []
         pitches = [np.zeros((0, STEPS), np.float32)]
+        narrow_hz = narrow_bands(rate_hz)
+        narrow = [np.zeros((0, narrow_hz.size), np.float32)]
         for block in stft_blocks(x, chosen, n_fft, hop, _BLOCK):
             p = (np.square(block.real) + np.square(block.imag)).mean(axis=0)
             power += p.sum(axis=0, dtype=np.float64)
@@ -79,6 +90,7 @@ class Tones:
             if len(p) >= _BLOCK // 4 or not steady:
                 steady.append(np.partition(standing, k, axis=0)[k])
             pitches.append(_pitches(level, standing, rate_hz / n_fft))
+            narrow.append(_narrow(level[::2], narrow_hz, rate_hz / n_fft))
         n = max(int(chosen.size), 1)
         return cls(
             rate_hz=rate_hz,
@@ -88,7 +100,27 @@ class Tones:
             steady_db=np.median(steady, axis=0) if steady else np.zeros(bins),
             pitches=np.concatenate(pitches),
             times_s=(chosen * hop + n_fft / 2) / rate_hz,
+            narrow_hz=narrow_hz,
+            narrow_db=np.concatenate(narrow),
         )
+
+
+def narrow_bands(rate_hz: int) -> Array:
+    """Centres of the narrow bands below 0.45 of the rate, Hz; none for rates too low to have one."""
+    octaves = np.log2(min(NARROW_HZ[1], 0.45 * rate_hz) / NARROW_HZ[0])
+    return NARROW_HZ[0] * 2 ** (np.arange(int(_NARROW_STEPS * octaves) + 1 if octaves > 0 else 0) / _NARROW_STEPS)
+
+
+def _narrow(level: Array, hz: Array, bin_hz: float) -> npt.NDArray[np.float32]:
+    """`Tones.narrow_db` of a few frames' level `[n, F]`."""
+    out = np.zeros((len(level), hz.size), np.float32)
+    if not hz.size:
+        return out
+    low, high = (np.round(hz * 2 ** (side * _NARROW) / bin_hz).astype(int) for side in (-1, 1))
+    for k, (a, b) in enumerate(zip(low, high + 1, strict=True)):
+        rank = int(_WEAKEST * (b - a - 1))
+        out[:, k] = np.partition(level[:, a:b], rank, axis=1)[:, rank]
+    return out - median_filter(out, size=(1, 2 * (_NARROW_STEPS // 3) + 1), mode="nearest")
 
 
 def _pitches(level: Array, standing: Array, bin_hz: float) -> npt.NDArray[np.float32]:
@@ -138,8 +170,8 @@ def classes(pitches: Array, cents: float) -> Array:
 
 
 def third_octaves(t: Tones) -> tuple[Array, Array]:
-    """Level in dB of each third-octave band `[29]` from 31 Hz: of the mean power, and of the median bin of the mean level
-    (what lies between the partials), both per hertz and with the reference curve taken off. The curve falls by 5 dB an
+    """Level in dB of each third-octave band `[29]` from 31 Hz: of the mean power, and of the lower quartile of the mean
+    level (what lies between the partials), both per hertz and with the reference curve taken off. The curve falls by 5 dB an
     octave, what the average spectrum of popular recordings does between 100 Hz and 4 kHz (Pestana et al., "Spectral
     Characteristics of Popular Commercial Recordings 1950-2010", AES 135th Convention, 2013). NaN where there is no bin."""
     edges = np.searchsorted(t.frequencies, THIRDS_HZ[:, None] * 2.0 ** np.array([-1 / 6, 1 / 6]))
@@ -147,6 +179,6 @@ def third_octaves(t: Tones) -> tuple[Array, Array]:
     for k, (low, high) in enumerate(edges):
         if high > low and THIRDS_HZ[k] * 2 ** (1 / 6) < 0.46 * t.rate_hz:
             mean[k] = 10 * np.log10(float(t.power[low:high].mean()) + 1e-20)
-            between[k] = np.median(t.typical_db[low:high])
+            between[k] = np.quantile(t.typical_db[low:high], 0.25)
     curve = -SLOPE_DB * np.log2(THIRDS_HZ / 250.0)
     return mean - curve, between - curve

@@ -100,15 +100,25 @@ def ringing(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -
 
 
 def imaging(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
-    """Brought to a half, a third or a quarter of the rate and back with a filter that leaves the images at this level."""
+    """Brought to a half, a third or a quarter of the rate and back with a filter that leaves the images at this level. Not
+    applicable to a sound so dark that what it leaves below 16 kHz at the first audible level lies 80 dB under the sound."""
     n = int(rng.choice((2, 3, 4)))
     low = np.asarray(soxr.resample(np.ascontiguousarray(x.T), rate_hz, rate_hz / n).T)
     held = np.zeros((x.shape[0], low.shape[1] * n), np.float32)
     held[:, ::n] = n * low
     base = np.asarray(soxr.resample(np.ascontiguousarray(low.T), rate_hz / n, rate_hz, quality="VHQ").T)
     size = min(x.shape[1], base.shape[1], held.shape[1])
-    base, held = base[:, :size], held[:, :size]
-    return _whole(base + 10 ** (IMAGE_DB[level] / 20) * (held - base), rate_hz)
+    base, images = base[:, :size], held[:, :size] - base[:, :size]
+    heard = np.fft.rfftfreq(size, 1 / rate_hz) < 16_000
+    under_db = 10 * np.log10(_energy(images, heard) / max(_energy(base, heard), 1e-20) + 1e-20)
+    if under_db + IMAGE_DB[2] < -80:
+        return base, []
+    return _whole(base + 10 ** (IMAGE_DB[level] / 20) * images, rate_hz)
+
+
+def _energy(x: np.ndarray, chosen: np.ndarray) -> float:
+    """Of the chosen bins of a spectrum over the whole sound."""
+    return float(np.square(np.abs(np.fft.rfft(x, axis=1)[:, chosen])).sum())
 
 
 def comb(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:

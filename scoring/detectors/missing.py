@@ -10,8 +10,8 @@ from ..analysis import Analysis
 from ..report import Defect
 from .found import MOST_SPANS, found
 
-_LOWEST_EDGE_HZ = 2_000.0
-_STEEP_DB = 10.0
+_LOWEST_EDGE_HZ = 1_800.0
+_STEEP_DB = 11.0
 
 
 def _is_gating(found: Sequence[tuple[int, int]]) -> bool:
@@ -57,14 +57,14 @@ def silence(a: Analysis) -> Iterator[Defect]:
 
 
 def bandwidth_cut(a: Analysis) -> Iterator[Defect]:
-    """`bandwidth_cut`: a cliff between 2 and 16 kHz (or nine tenths of half the rate) that falls by 10 dB and more from the
+    """`bandwidth_cut`: a cliff between 1.8 and 16 kHz (or nine tenths of half the rate) that falls by 11 dB and more from the
     sixth of an octave below it to the one above (what instruments leave off by themselves is lower or gentler); 16 kHz is
     severity 0.1, 3 kHz is 1."""
     edge = a.bandwidth_hz
     if edge is None or not _LOWEST_EDGE_HZ <= edge < min(16_000.0, 0.45 * a.rate_hz):
         return
     s = a.spectra
-    level = 10 * np.log10(np.maximum(s.without_floor(0.03), float(s.power.max()) * 1e-13))
+    level = 10 * np.log10(np.maximum(s.power, float(s.power.max()) * 1e-13))
     below, above = (
         float(level[(s.frequencies >= edge * 2**low) & (s.frequencies < edge * 2**high)].mean())
         for low, high in ((-1 / 6, 0), (1 / 12, 1 / 4))

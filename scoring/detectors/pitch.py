@@ -19,11 +19,12 @@ _OFF_CENTS = 20.0
 _DRIFT_CENTS = 25.0
 _WINDOW_S, _STEP_S = 3.0, 1.0
 _FRAMES = 8  # fewer say nothing of key or tuning
-_FIT = 0.5
+_FIT = 0.5  # with the best key
 _PITCHED = 0.3  # partials that agree on no grid have no key
 _CLASSES = 5  # nor have a few notes
+_TUNED_CLASSES = 3  # drums have partials too; what is tuned has several pitch classes that fit a key
 _NEAR_FIFTHS = 1.5  # keys this near share all notes but one
-_MARGIN, _MARGIN_NEAR = 0.3, 0.45  # by how much the best key must fit better than the one asked for
+_MARGIN, _MARGIN_NEAR = 0.25, 0.55  # by how much the best key must fit better than the one asked for
 
 
 def tuning_over_time(pitches: Array, times_s: Array) -> tuple[Array, Array]:
@@ -56,14 +57,23 @@ def _drift(a: Analysis) -> float:
     return slope * (times[-1] - times[0] + _WINDOW_S) if explained >= 0.8 else 0.0
 
 
+def _fits_a_key(a: Analysis, classes: int) -> bool:
+    """Whether at least so many pitch classes sound, and as a key's do."""
+    heard = keys(a.tones.chroma)
+    return heard is not None and float(heard.fit.max()) >= _FIT and int((heard.classes > 0.03).sum()) >= classes
+
+
 def mistuned(a: Analysis) -> Iterator[Defect]:
     """`mistuned`: partials that agree on a grid more than 20 cents off equal temperament at A440 (20 is severity 0.1, 48
-    is 1), or whose grid moves by more than 25 cents over the sound (25 is 0.1, 100 is 1)."""
+    is 1; at least three pitch classes that fit a key, which drums do not), or whose grid moves by more than 25 cents over
+    the sound (25 is 0.1, 100 is 1)."""
     if a.tones.times_s.size < _FRAMES:
         return
     cents, agreed = tuning(a.tones.pitches.sum(axis=0))
     drift = _drift(a)
     off = 0.1 + 0.9 * (abs(cents) - _OFF_CENTS) / 28 if agreed >= _AGREED and abs(cents) > _OFF_CENTS else 0.0
+    if off > 0 and not _fits_a_key(a, _TUNED_CLASSES):
+        off = 0.0
     moved = 0.1 + 0.9 * (abs(drift) - _DRIFT_CENTS) / 75 if abs(drift) > _DRIFT_CENTS else 0.0
     if max(off, moved) > 0:
         yield found(
@@ -86,8 +96,7 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
         return
     best, margin = heard.best, float(heard.fit.max()) - heard.of(asked)
     distance = heard.fifths_from(asked)
-    relative = best == ((asked[0] + (3 if asked[1] else 9)) % 12, not asked[1])
-    near = relative or distance < _NEAR_FIFTHS
+    near = signatures_apart(best, asked) <= 1 or distance < _NEAR_FIFTHS
     if best == asked or margin < (_MARGIN_NEAR if near else _MARGIN):
         return
     severity = 0.1 + 0.9 * distance / 4.5
@@ -95,6 +104,17 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
         "wrong_key", min(severity, 0.3) if near else severity, (0, a.samples.shape[1]), a,
         asked=name_of(asked), heard=name_of(best), margin=round(margin, 2), fifths=round(distance, 2),
     )  # fmt: skip
+
+
+def signatures_apart(one: tuple[int, bool], other: tuple[int, bool]) -> int:
+    """How many notes the scales of two keys do not share: 0 for a key's relative, 1 for a fifth off, at most 6.
+
+    >>> signatures_apart((0, False), (9, True)), signatures_apart((10, False), (2, True))
+    (0, 1)
+    """
+    sharps = [7 * (tonic + (3 if minor else 0)) % 12 for tonic, minor in (one, other)]
+    apart = (sharps[0] - sharps[1]) % 12
+    return min(apart, 12 - apart)
 
 
 def name_of(key: tuple[int, bool]) -> str:

@@ -5,49 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from ..analysis import Analysis
 from ..report import Defect
 from ..samples import Array
 from ..tones import Tones
 from .found import found
-from .tonal_balance import EXCESS_DB, bite, severity_of
+from .tonal_balance import bite_db, bite_severity
 
-_LOW_HZ, _HIGH_HZ = 1_200.0, 10_000.0
-_STEPS = 24  # an octave
-_STANDS_DB, _WORST_DB = 12.0, 30.0
-_PARTIALS = 9
-_LINE_DB = 8.0
+_SELDOM = 0.1
+_STANDS_DB, _WORST_DB = 4.2, 16.0
+_ALONE = 0.38
 _FRAMES = 8
 
 _LOWEST_COMB_HZ = 100.0  # lines closer than this can't be told apart here
-_COMB_LINES = 3
+_COMB_LINES, _TWO_HALVES = 3, 12
 _COMB_DB, _COMB_WORST_DB = 5.0, 30.0
 
 
 def resonances(t: Tones) -> tuple[Array, Array]:
-    """Frequencies `[n]` in steps of 1/24 octave and how far the sound stands out there in dB `[n]`: of the mean level over
-    time, the third of the bins within ±1/30 octave that is weakest (so that notes, which are lines, do not count, and a
-    resonance, which lifts whatever is played, does), against the median of a third of an octave to either side."""
-    top = min(_HIGH_HZ, 0.45 * t.rate_hz)
-    f = _LOW_HZ * 2 ** (np.arange(int(_STEPS * np.log2(top / _LOW_HZ)) + 1) / _STEPS)
-    low, high = (np.searchsorted(t.frequencies, f * 2 ** (side / 30)) for side in (-1, 1))
-    level = np.array([np.quantile(t.typical_db[a:b], 0.33) for a, b in zip(low, np.maximum(high, low + 1), strict=True)])
-    return f, level - median_filter(level, 2 * (_STEPS // 3) + 1, mode="nearest")
+    """Frequencies `[n]` and how far the sound stands out there in dB `[n]`, in nine frames of ten at least: between the
+    partials of each frame (see `Tones.narrow_db`), so that a note, which is a line and ends, does not count, and a resonance,
+    which lifts whatever is played, does."""
+    return t.narrow_hz, np.quantile(t.narrow_db, _SELDOM, axis=0)
 
 
-def in_a_row(t: Tones, hz: float) -> bool:
-    """Whether a frequency is one of a row of steady partials (its neighbours in a harmonic series stand out too): a held
-    note, not a resonance."""
-    near = np.linspace(-1, 1, 9) * 2 ** (1 / 48) - np.linspace(-1, 1, 9)
-    for k in range(1, _PARTIALS):
-        beside = np.array([(k - 1) / k, (k + 1) / k]) if k > 1 else np.array([2.0, 3.0])
-        if beside[-1] * hz < 0.47 * t.rate_hz:
-            each = np.multiply.outer(beside * hz, 1 + near)
-            if float(_stands_at(t, each.reshape(-1)).reshape(each.shape).max(axis=1).min()) > _LINE_DB:
-                return True
-    return False
+def stands_alone(f: Array, standing: Array, at: int) -> bool:
+    """Whether nothing an eighth of an octave and more away stands out 0.38 times as far, dB to dB. Where notes are held for the
+    whole sound, vibrato widens many partials; a resonance is one."""
+    away = np.abs(np.log2(f / f[at])) >= 1 / 8
+    return bool(standing[away].max(initial=0.0) < _ALONE * standing[at])
 
 
 def _is_all(t: Tones, hz: float) -> bool:
@@ -57,19 +44,20 @@ def _is_all(t: Tones, hz: float) -> bool:
 
 
 def harsh(a: Analysis) -> Iterator[Defect]:
-    """`harsh`: a narrow resonance between 1.2 and 10 kHz that lifts everything that is played by more than 12 dB (30 dB is
-    severity 1), or 2 to 5 kHz more than 6.2 dB above the reference curve (14 dB is 1; as `muddy`)."""
+    """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out between the partials by more than 4.2 dB in nine
+    frames of ten (16 dB is severity 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is higher),
+    or 2 to 5 kHz more than 3.6 dB above the line through the bands around them (12 dB is 1)."""
     if a.tones.times_s.size < _FRAMES:
         return
     f, standing = resonances(a.tones)
     at = int(standing.argmax()) if standing.size else 0
     peak = float(standing[at]) if standing.size else 0.0
-    if peak > _STANDS_DB and (_is_all(a.tones, float(f[at])) or in_a_row(a.tones, float(f[at]))):
+    if peak > _STANDS_DB and (_is_all(a.tones, float(f[at])) or not stands_alone(f, standing, at)):
         peak = 0.0
     whole = (0, a.samples.shape[1])
     ringing = 0.1 + 0.9 * (peak - _STANDS_DB) / (_WORST_DB - _STANDS_DB) if peak > _STANDS_DB else 0.0
-    excess = min(bite(a) or (0.0,))
-    biting = severity_of(excess) if excess > EXCESS_DB else 0.0
+    excess = bite_db(a)
+    biting = bite_severity(excess)
     if max(ringing, biting) > 0:
         yield found(
             "harsh", max(ringing, biting), whole, a, what="resonance" if ringing >= biting else "excess",
@@ -99,10 +87,17 @@ def _stands_at(t: Tones, hz: Array) -> Array:
     return np.maximum(np.maximum(t.steady_db[at - 1], t.steady_db[at]), t.steady_db[at + 1])
 
 
+def _over_between_db(t: Tones, lines: Array, layer_hz: float) -> float:
+    """How much steadier lines stand out than what lies between them, dB; medians, so a few notes that lie on them do not
+    count."""
+    between = np.concatenate([_stands_at(t, lines + part * layer_hz) for part in (-0.37, 0.37)])
+    return float(np.median(_stands_at(t, lines)) - max(np.median(between), 0.0))
+
+
 def decoder_comb(a: Analysis) -> Iterator[Defect]:
     """`decoder_comb`: steady lines at the multiples of a layer rate of the decoder that made the sound
     (`Expected.strides`; nothing without them), by more than 5 dB over frequencies between them (30 dB is severity 1).
-    The median over the multiples counts, so a few notes that lie on them do not."""
+    The median over the multiples counts, or over the upper half of twelve and more: in the lower, music hides them."""
     if a.expected.strides is None or a.tones.times_s.size < _FRAMES:
         return
     worst, rate, lines = 0.0, 0.0, 0
@@ -110,8 +105,8 @@ def decoder_comb(a: Analysis) -> Iterator[Defect]:
         used = multiples[(multiples >= 200.0) & (multiples < 0.47 * a.rate_hz)]
         if layer_hz < _LOWEST_COMB_HZ or used.size < _COMB_LINES:
             continue
-        between = np.concatenate([_stands_at(a.tones, used + part * layer_hz) for part in (-0.37, 0.37)])
-        over = float(np.median(_stands_at(a.tones, used)) - max(np.median(between), 0.0))
+        parts = [used, used[used.size // 2 :]] if used.size >= _TWO_HALVES else [used]
+        over = max(_over_between_db(a.tones, part, layer_hz) for part in parts)
         if over > worst:
             worst, rate, lines = over, layer_hz, int(used.size)
     if worst > _COMB_DB:

@@ -13,8 +13,8 @@ from ..report import Defect
 from ..samples import Array
 from .found import found
 
-_SURE = 0.2  # agreement of onsets with a tempo: below, there is no clear beat
-_HELD = 0.6  # a tempo whose agreement is this part of the best one's is not wrong
+_FAINT, _CLEAR = 0.13, 0.2  # agreement of onsets with a tempo: below the first there is no beat, from the second on it is clear
+_HELD, _HELD_FAINTLY = 0.85, 0.35  # a tempo whose agreement is this part of the best one's is not wrong (where it is faint)
 _RELATED = 0.37  # octaves: two to three and three to four (0.415) are tapped to the same music
 _TOLERANCE = 0.03
 _DRIFT = 0.06
@@ -23,9 +23,9 @@ _DRIFT_SURE = 0.25
 
 
 def wrong_tempo(a: Analysis) -> Iterator[Defect]:
-    """`wrong_tempo`: a clear beat that agrees with no metrical level of the tempo asked for (`Expected.bpm`; half and
-    double are right, two to three and three to four undecided) within 3 %; nothing without one. 3 % off is
-    severity 0.2, 25 % and more is 1."""
+    """`wrong_tempo`: a beat that agrees with no metrical level of the tempo asked for (`Expected.bpm`; half and double are
+    right, two to three and three to four undecided) within 3 %; nothing without one. A clear beat may agree with it 0.85
+    times as well as with its own tempo, a faint one 0.35 times. 3 % off is severity 0.2, 25 % and more is 1."""
     bpm = a.expected.bpm
     if bpm is None or not a.pulses:
         return
@@ -33,7 +33,7 @@ def wrong_tempo(a: Analysis) -> Iterator[Defect]:
     fit: Array = lengths @ np.stack([pulse.agreement(TEMPI) for pulse in a.pulses]) / lengths.sum()
     asked = float(lengths @ np.array([pulse.at(bpm) for pulse in a.pulses]) / lengths.sum())
     best = float(fit.max())
-    if best < _SURE or asked >= _HELD * best:
+    if best < _FAINT or asked >= (_HELD if best >= _CLEAR else _HELD_FAINTLY) * best:
         return
     off = (np.log2(TEMPI / bpm) + 0.5) % 1 - 0.5
     nearest = float(off[np.argmax(fit * np.exp(-np.square(off) / 2))])

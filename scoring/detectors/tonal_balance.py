@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from ..analysis import Analysis
 from ..report import Defect
@@ -12,54 +13,83 @@ from ..samples import Array
 from ..tones import THIRDS_HZ
 from .found import found
 
-_MUD_HZ, _MUD_BESIDE_HZ = (198.0, 500.0), ((99.0, 157.0), (630.0, 1_260.0))
-_BITE_HZ, _BITE_BESIDE_HZ = (2_000.0, 5_040.0), ((794.0, 1_260.0), (7_900.0, 11_000.0))
-EXCESS_DB, _WORST_DB = 6.2, 14.0
-_NO_MIX_DB, _LOPSIDED_DB = 18.0, 4.0
+Band = tuple[float, float]
+
+MUD_HZ, MUD_BESIDE_HZ = (198.0, 500.0), ((99.0, 125.0), (794.0, 1_260.0))
+_MUD_DB, _MUD_WORST_DB = 4.8, 12.0
+_BETWEEN_DB = 3.0  # by so much less may stand out between the partials
+_NO_BASS_DB, _NO_TREBLE_DB = 18.0, 24.0
+_LOPSIDED_DB = 8.0
+
+BITE_HZ, BITE_LINE_HZ = (2_000.0, 5_040.0), (198.0, 8_000.0)
+_BITE_DB, _BITE_WORST_DB = 3.6, 12.0
+_FEWEST = 6  # bands a line can be laid through
+_NEAR_DB = 2.0
+_ROUNDS = 10
+
 _FRAMES = 8
 
 
-def excess_db(levels: Array, band_hz: tuple[float, float], beside_hz: tuple[tuple[float, float], ...]) -> float | None:
-    """How far the band lies above the reference curve laid through its two neighbours: the mean of its distances to both,
-    at most 4 dB more than the smaller. None where a neighbour is missing or lies 18 dB and more below (a sound without
-    bass, say, is no mix whose balance could be judged)."""
+def _within(band: Band) -> npt.NDArray[np.bool_]:
+    return np.asarray((band[0] * 0.98 <= THIRDS_HZ) & (band[1] * 1.02 >= THIRDS_HZ))
 
-    def level(low: float, high: float) -> float:
-        inside = levels[(low * 0.98 <= THIRDS_HZ) & (high * 1.02 >= THIRDS_HZ)]
+
+def over_both_sides_db(levels: Array, band_hz: Band, beside_hz: tuple[Band, Band]) -> tuple[float, float]:
+    """How far the band's third octaves lie above those below and those above it, dB; NaN where one of them is missing."""
+
+    def level(band: Band) -> float:
+        inside = levels[_within(band)]
         inside = inside[np.isfinite(inside)]
         return float(inside.mean()) if inside.size else float("nan")
 
-    over = [level(*band_hz) - level(*each) for each in beside_hz]
-    if not np.isfinite(over).all() or max(over) > _NO_MIX_DB:
+    return level(band_hz) - level(beside_hz[0]), level(band_hz) - level(beside_hz[1])
+
+
+def over_the_line_db(levels: Array, band_hz: Band, line_hz: Band) -> float | None:
+    """How far the band's third octaves lie above a straight line (level over logarithmic frequency) through those of
+    `line_hz` outside the band: the sound's own tilt is its reference curve. The line is one of least absolute distances, by
+    reweighted least squares, so that a few bands with much or nothing in them do not bend it. None where fewer than six
+    bands carry it."""
+    used = _within(line_hz) & ~_within(band_hz) & np.isfinite(levels)
+    inside = _within(band_hz) & np.isfinite(levels)
+    if used.sum() < _FEWEST or not inside.any():
         return None
-    return min(sum(over) / len(over), min(over) + _LOPSIDED_DB)
-
-
-def _hump(a: Analysis, band: tuple[float, float], beside: tuple[tuple[float, float], ...]) -> tuple[float, float] | None:
-    """Excess of the mean power and of what lies between the partials; None for sounds that say nothing of balance."""
-    if a.tones.times_s.size < _FRAMES:
-        return None
-    mean, between = (excess_db(levels, band, beside) for levels in a.balance)
-    return None if mean is None or between is None else (mean, between)
-
-
-def severity_of(excess: float) -> float:
-    """6.2 dB is 0.1, 14 dB is 1."""
-    return 0.1 + 0.9 * (excess - EXCESS_DB) / (_WORST_DB - EXCESS_DB)
+    octaves = np.log2(THIRDS_HZ / 1_000.0)
+    weight = np.ones(int(used.sum()))
+    line = np.zeros(2)
+    for _ in range(_ROUNDS):
+        line = np.polyfit(octaves[used], levels[used], 1, w=np.sqrt(weight))
+        weight = 1 / np.maximum(np.abs(levels[used] - np.polyval(line, octaves[used])), _NEAR_DB)
+    return float((levels[inside] - np.polyval(line, octaves[inside])).mean())
 
 
 def muddy(a: Analysis) -> Iterator[Defect]:
-    """`muddy`: 200 to 500 Hz stand more than 6.2 dB above the reference curve (14 dB and more is severity 1), in the mean
-    and also between the partials: notes that happen to lie there fill the one and not the other, a filter, a room or
-    proximity both."""
-    hump = _hump(a, _MUD_HZ, _MUD_BESIDE_HZ)
-    if hump and min(hump) > EXCESS_DB:
+    """`muddy`: 200 to 500 Hz stand more than 4.8 dB above the mean of what lies on both sides, the reference curve taken off
+    (12 dB and more is severity 1), and more than 1.8 dB between the partials too: notes that happen to lie there fill the
+    one and not the other, a filter, a room or proximity both. At most 8 dB over the nearer side count. Nothing is said of
+    what is no mix: whose bass lies 18 dB below or whose treble 24."""
+    if a.tones.times_s.size < _FRAMES:
+        return
+    mean, between = (over_both_sides_db(levels, MUD_HZ, MUD_BESIDE_HZ) for levels in a.balance)
+    if not np.isfinite((mean, between)).all() or mean[0] > _NO_BASS_DB or mean[1] > _NO_TREBLE_DB:
+        return
+    excess = min(sum(mean) / 2, min(mean) + _LOPSIDED_DB, sum(between) / 2 + _BETWEEN_DB)
+    if excess > _MUD_DB:
         yield found(
-            "muddy", severity_of(min(hump)), (0, a.samples.shape[1]), a,
-            excess_db=round(hump[0], 1), excess_between_partials_db=round(hump[1], 1),
+            "muddy", 0.1 + 0.9 * (excess - _MUD_DB) / (_MUD_WORST_DB - _MUD_DB), (0, a.samples.shape[1]), a,
+            excess_db=round(sum(mean) / 2, 1), excess_between_partials_db=round(sum(between) / 2, 1),
         )  # fmt: skip
 
 
-def bite(a: Analysis) -> tuple[float, float] | None:
-    """The same of 2 to 5 kHz (where `muddy` has 200 to 500 Hz)."""
-    return _hump(a, _BITE_HZ, _BITE_BESIDE_HZ)
+def bite_db(a: Analysis) -> float:
+    """How far 2 to 5 kHz stand above the line through the bands from 200 Hz to 8 kHz around them, dB: of the mean power and
+    between the partials, the smaller; 0 for a sound too short or narrow to say."""
+    if a.tones.times_s.size < _FRAMES:
+        return 0.0
+    mean, between = (over_the_line_db(levels, BITE_HZ, BITE_LINE_HZ) for levels in a.balance)
+    return 0.0 if mean is None or between is None else min(mean, between)
+
+
+def bite_severity(excess: float) -> float:
+    """0 up to 3.6 dB, where it is 0.1; 12 dB and more is 1."""
+    return min(0.1 + 0.9 * (excess - _BITE_DB) / (_BITE_WORST_DB - _BITE_DB), 1.0) if excess > _BITE_DB else 0.0

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from segue.scoring import score
+from segue.scoring import musical, score
 from segue.scoring.analysis import Analysis
 from segue.scoring.detectors.found import Detector
-from segue.scoring.detectors.pitch import mistuned, wrong_key
+from segue.scoring.detectors.pitch import mistuned, signatures_apart, wrong_key
 from segue.scoring.detectors.tempo import tempo_drift, wrong_tempo
 from segue.scoring.expected import Expected, parse_keyscale
 from segue.scoring.musical import keys, pulses, tempo
@@ -122,7 +122,7 @@ def test_a_tempo_that_moves(seed: int) -> None:
     x, _ = clip(seed)
     for change in (-0.2, 0.12):
         moved = played(x, 1 - change / 2, 1 + change / 2)
-        assert tempo_drift(pulses(Spectra.of(moved, RATE))[0])[0] == pytest.approx(change, abs=0.04)
+        assert musical.tempo_drift(pulses(Spectra.of(moved, RATE))[0])[0] == pytest.approx(change, abs=0.04)
     found = [severity(tempo_drift, played(x, 1 - c / 2, 1 + c / 2)) for c in (0.03, 0.07, 0.12, 0.2, 0.28)]
     assert found == sorted(found) and found[0] == 0.0 and found[2] > 0.1
 
@@ -134,6 +134,22 @@ def test_a_tempo_that_moves(seed: int) -> None:
 def test_nothing_is_said_of_what_is_no_music(x: np.ndarray) -> None:
     asked = Expected(bpm=117, keyscale="F# major")
     assert severity(wrong_tempo, x, asked) == severity(tempo_drift, x) == severity(wrong_key, x, asked) == 0.0
+
+
+def test_keys_are_as_far_apart_as_their_scales() -> None:
+    for tonic in range(12):
+        for minor in (False, True):
+            key = (tonic, minor)
+            assert signatures_apart(key, ((tonic + (3 if minor else 9)) % 12, not minor)) == 0
+            assert [signatures_apart(key, ((tonic + 7 * n) % 12, minor)) for n in range(8)] == [0, 1, 2, 3, 4, 5, 6, 5]
+
+
+def test_two_tuned_drums_are_in_no_tune_and_a_scale_as_far_off_is_not() -> None:
+    t = np.arange(RATE // 2) / RATE
+    hits = [np.exp(-8 * t) * np.sin(2 * np.pi * hz * 2 ** (35 / 1200) * t) for hz in (110.0, 165.0)]
+    assert severity(mistuned, 0.2 * np.concatenate(hits * 8)[None]) == 0.0
+    scale = [np.exp(-4 * t) * np.sin(2 * np.pi * 220 * 2 ** ((k + 0.35) / 12) * t) for k in (0, 7, 12, 4, 7, 2, 11, 9, 5)]
+    assert severity(mistuned, 0.2 * np.concatenate(scale * 2)[None]) > 0.1
 
 
 def test_noise_and_a_tone_at_a_are_not_out_of_tune() -> None:

@@ -18,7 +18,15 @@ from segue.scoring.detectors.images import aliasing
 from segue.scoring.detectors.missing import bandwidth_cut
 from segue.scoring.detectors.resonance import comb_frequencies, decoder_comb, harsh
 from segue.scoring.detectors.stereo_field import false_stereo
-from segue.scoring.detectors.tonal_balance import excess_db, muddy
+from segue.scoring.detectors.tonal_balance import (
+    BITE_HZ,
+    BITE_LINE_HZ,
+    MUD_BESIDE_HZ,
+    MUD_HZ,
+    muddy,
+    over_both_sides_db,
+    over_the_line_db,
+)
 from segue.scoring.expected import Expected
 from segue.scoring.tones import THIRDS_HZ, Tones, third_octaves
 from segue.training.corpus import make_clip
@@ -156,8 +164,42 @@ def test_the_excess_of_a_shaped_noise_is_its_filters() -> None:
         hump = np.where((f > 170) & (f < 580), 10 ** (gain / 20), 1.0)
         noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(8 * RATE)) * shape * hump)[None]
         for levels in third_octaves(Tones.of(noise, RATE)):
-            assert excess_db(levels, (198, 500), ((99, 157), (630, 1_260))) == pytest.approx(gain, abs=1.0)
+            assert over_both_sides_db(levels, MUD_HZ, MUD_BESIDE_HZ) == pytest.approx((gain, gain), abs=1.2)
     assert THIRDS_HZ[9] == pytest.approx(250.0)
+
+
+def test_the_line_is_the_sounds_own_tilt() -> None:
+    for tilt_db in (-4.0, 0.0, 3.0):
+        levels = tilt_db * np.log2(THIRDS_HZ / 1_000)
+        assert over_the_line_db(levels, BITE_HZ, BITE_LINE_HZ) == pytest.approx(0.0, abs=1e-6)
+        raised = levels + 7.0 * ((THIRDS_HZ > 1_950) & (THIRDS_HZ < 5_100))
+        raised[10] -= 25.0  # one empty band does not bend the line
+        assert over_the_line_db(raised, BITE_HZ, BITE_LINE_HZ) == pytest.approx(7.0, abs=0.7)
+    assert over_the_line_db(np.full(THIRDS_HZ.size, np.nan), BITE_HZ, BITE_LINE_HZ) is None
+
+
+def test_held_notes_with_vibrato_are_no_resonance() -> None:
+    t = np.arange(6 * RATE) / RATE
+    held = sum(
+        np.sin(2 * np.pi * 440 * k * (t + 0.004 / 5.5 * np.sin(2 * np.pi * 5.5 * t) / 6.28 * 2)) / k for k in range(1, 20)
+    )
+    assert severity(harsh, held[None]) == 0.0
+
+
+@pytest.mark.parametrize("level_db", [-36.0, -20.0, -8.0])
+def test_the_level_of_images_is_what_it_is(level_db: float) -> None:
+    (defect,) = aliasing(Analysis(imaged(clip(3), level_db).astype(np.float32), RATE))
+    assert defect.evidence["image_db"] == pytest.approx(level_db, abs=1.5)
+
+
+def test_what_a_bass_leaves_above_it_is_no_cut() -> None:
+    """A strong bass under a wide, 30 dB weaker noise: the band does not end where the bass does."""
+    rng = np.random.default_rng(2)
+    t = np.arange(5 * RATE) / RATE
+    x = sum(np.sin(2 * np.pi * hz * t) for hz in (70, 105, 140))[None] + 0.01 * rng.standard_normal((1, t.size))
+    assert severity(bandwidth_cut, x) == 0.0
+    low = np.fft.irfft(np.where(np.fft.rfftfreq(t.size, 1 / RATE) < 5_000, np.fft.rfft(x), 0), t.size)
+    assert severity(bandwidth_cut, low) > 0.3
 
 
 def test_a_mono_file_and_a_wide_one_are_not_false_stereo() -> None:
