@@ -74,6 +74,11 @@ def band_db(
     """Power between two frequencies over all power, dB, −200 … 0. None also for a band that holds no bin.
 
     `power` `[F]` replaces the measured mean power inside the band (not in the total).
+
+    >>> t = np.arange(48_000) / 48_000
+    >>> x = np.sin(2 * np.pi * 100 * t) + np.sin(2 * np.pi * 1_000 * t)  # half of the power each
+    >>> round(band_db(x[None], 48_000, 20, 250), 2)
+    -3.01
     """
     s = spectra or Spectra.of(samples, rate_hz)
     inside = (s.frequencies >= low_hz) & (s.frequencies < high_hz)
@@ -93,7 +98,12 @@ def noise_floor_db(
 ) -> float | None:
     """Steady broadband part between two frequencies over all power, dB, −200 … 0: an estimate, good to about
     3 dB on noise under music; dense sustained sound counts as some noise (after Martin 2001, minimum
-    statistics)."""
+    statistics).
+
+    >>> noise = np.random.default_rng(0).standard_normal((1, 96_000))  # 10.5 of 24 kHz lie in the band: −3.6 dB
+    >>> abs(noise_floor_db(noise, 48_000) + 3.6) < 3
+    True
+    """
     s = spectra or Spectra.of(samples, rate_hz)
     return band_db(samples, rate_hz, low_hz, high_hz, spectra=s, power=s.floor)
 
@@ -111,6 +121,10 @@ def steadiness_db(
 
     A filter multiplies floor and power alike, so filtering noise out does not lower it; a band that is empty
     but for rounding noise counts as noise.
+
+    >>> noise = np.random.default_rng(0).standard_normal((1, 96_000))
+    >>> abs(steadiness_db(noise, 48_000)) < 3, steadiness_db(noise * np.repeat((1, 0.01, 1, 0.01), 24_000), 48_000) < -30
+    (True, True)
     """
     s = spectra or Spectra.of(samples, rate_hz)
     inside = (s.frequencies >= low_hz) & (s.frequencies < high_hz)
