@@ -165,7 +165,8 @@ def _of_chunk(x: Array, rate_hz: int, least: float) -> list[Impulse]:
 
 
 def impulses(samples: Array, rate_hz: int, least: float) -> list[Impulse]:
-    """Lone impulses and jumps in any channel of `[C, T]`, whose residual is at least `least`, in order.
+    """Lone impulses and jumps in any channel of `[C, T]`, whose residual is at least `least` (linear), in order of
+    time; for the sources see the module's docstring.
 
     >>> x = 0.2 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)[None]
     >>> x[0, 24_000] += 0.5

@@ -34,7 +34,7 @@ def non_finite_spans(samples: Array) -> list[tuple[int, int]]:
 
 
 def sample_peak(samples: Any, rate_hz: int) -> float:
-    """Largest |x| of `[C, T]`, linear, 0 … (raw samples may exceed 1). Neither way is better.
+    """Largest |x| of `[C, T]`, linear, 0 … (raw samples may exceed 1). Neither way is better: a gain changes it.
 
     >>> sample_peak(np.array([[0.5, -1.25, 0.0]]), 48_000)
     1.25
@@ -176,7 +176,8 @@ class PeakMeter:
 
 def true_peak(samples: Any, rate_hz: int) -> float:
     """Largest magnitude of the reconstructed waveform, linear (BS.1770-4, Annex 2: oversampled 4× below 96
-    kHz, 2× below 192 kHz). 20·log10 of it is dBTP. At least the sample peak.
+    kHz, 2× below 192 kHz). 20·log10 of it is dBTP. At least the sample peak. Of `[C, T]`, 0 …; neither way is
+    better.
 
     Only where it can matter is anything interpolated: in a block whose samples are small, or nearly in a
     straight line, no value between them can be the peak (`_reach`), so leaving it out changes nothing.
@@ -195,7 +196,8 @@ def true_peak(samples: Any, rate_hz: int) -> float:
 
 
 def crest_db(samples: Any, rate_hz: int) -> float | None:
-    """Peak over RMS in dB, over all channels together; ≥ 0. None for digital silence.
+    """Peak over RMS (the crest factor) in dB, over all channels of `[C, T]` together; ≥ 0. Neither way is
+    better: there is a good band (`profiles`). None for digital silence.
 
     >>> round(crest_db(np.sin(2 * np.pi * 1000 * np.arange(48_000) / 48_000)[None], 48_000), 2)
     3.01

@@ -124,8 +124,8 @@ TEMPI = np.exp(np.arange(np.log(SLOWEST_BPM), np.log(FASTEST_BPM), 0.005))
 
 
 def pulses(s: Spectra) -> list[Pulse]:
-    """Stretches of about 24 s (at least 5 s) of onset strength: spectral flux, its slow part taken off, smoothed over
-    about 50 ms. Empty for short sounds and rates under 16 kHz.
+    """Stretches of about 24 s (at least 5 s) of onset strength: spectral flux (`Spectra.flux`), its slow part taken
+    off, smoothed over about 50 ms. Empty for short sounds and rates under 16 kHz.
 
     >>> x = 1e-4 * np.random.default_rng(0).standard_normal(8 * 24_000)
     >>> x.reshape(16, 12_000)[:, :480] *= 1_000  # 20 ms every half second

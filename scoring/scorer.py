@@ -72,7 +72,8 @@ def conclude(
     profile: Profile,
     weights: Mapping[str, float] | None,
 ) -> QualityReport:
-    """The report from what was found; gates and the overall figure.
+    """The report from what was found: `defects` of `detect` and `values` of `measure`; gates and the overall figure, 0 … 10,
+    higher is better (for its formula see the module's docstring).
 
     >>> report = conclude(Analysis(np.zeros((1, 48_000)), 48_000), (), {}, "music", None)
     >>> report.overall, [(d.type, d.start_s, d.end_s) for d in report.defects]
@@ -122,7 +123,8 @@ def check_profile(profile: str, weights: Mapping[str, float] | None) -> None:
 
 
 def measure(a: Analysis) -> dict[str, float | None]:
-    """Every metric that needs no reference, by name; None where it does not exist.
+    """Every metric that needs no reference, by name; None where it does not exist. Units and directions are in `metrics`,
+    formulas in the modules they come from.
 
     >>> t = np.arange(24_000) / 24_000
     >>> found = measure(Analysis((0.1 * np.sin(2 * np.pi * 1_000 * t))[None], 24_000))
@@ -134,6 +136,7 @@ def measure(a: Analysis) -> dict[str, float | None]:
 
 def sampled_figures(a: Analysis) -> dict[str, float | None]:
     """Metrics that look at the samples themselves; of a long file they are taken section by section.
+    Units and directions are in `metrics`.
 
     >>> t = np.arange(24_000) / 24_000
     >>> x = np.sin(2 * np.pi * 997 * t) + 0.03 * np.sin(2 * np.pi * 2 * 997 * t)
@@ -145,7 +148,7 @@ def sampled_figures(a: Analysis) -> dict[str, float | None]:
 
 def figures(a: Analysis) -> dict[str, float | None]:
     """Metrics that follow from what the analysis holds (its samples are not looked at), so that a file's can be had
-    from the sums over its parts.
+    from the sums over its parts. Units and directions are in `metrics`.
 
     >>> tone = 0.1 * np.sin(2 * np.pi * 3_000 * np.arange(24_000) / 24_000)
     >>> found = figures(Analysis(np.stack((tone, tone)), 24_000))
@@ -223,7 +226,8 @@ def deductions(
     profile: Profile = "music",
     weights: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-    """Points each term takes off the ten, by term; only those above 0.
+    """Points each term takes off the ten, by term, 0 … 3; only those above 0. `bands` are the values the good bands are about
+    (`profiles.BANDS`), by name. For the formula see the module's docstring.
 
     >>> clipped = Defect(type="clipping", severity=1.0, start_s=0.0, end_s=10.0)
     >>> deductions({"crest": 12.0, "bandwidth": 9_000.0}, [clipped], 10.0)  # 9 kHz: half way from 2 to 16, half of 2 points
@@ -253,7 +257,7 @@ def overall(
     profile: Profile = "music",
     weights: Mapping[str, float] | None = None,
 ) -> float:
-    """The formula of the module's docstring, 0 … 10, rounded to 0.01 (less is chance).
+    """The formula of the module's docstring, 0 … 10, higher is better, rounded to 0.01 (less is chance).
 
     >>> offset = Defect(type="dc_offset", severity=0.5, start_s=0.0, end_s=10.0)
     >>> overall({"crest": 12.0, "bandwidth": 9_000.0}, [offset], 10.0)  # 10 − 1 − 0.5

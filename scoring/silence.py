@@ -30,9 +30,10 @@ def _peak_envelope_db(samples: Array, rate_hz: int, gain: float = 1.0) -> tuple[
 
 
 def gaps(samples: Any, rate_hz: int, gain: float = 1.0) -> list[tuple[int, int]]:
-    """Drop-outs as half-open sample ranges: below −50 dB for 10–3500 ms, with more than −30 dB within the 40
+    """Drop-outs of `[C, T]` as half-open sample ranges: below −50 dB for 10–3500 ms, with more than −30 dB within the 40
     ms before *and* after (levels after multiplying by `gain`), and within the last 4 ms before and the first after it still
-    above −36 dB: a drop-out falls abruptly, a decaying note does not.
+    above −36 dB: a drop-out falls abruptly, a decaying note does not. (The first three figures are those of Essentia's
+    GapsDetector.)
 
     >>> x = 0.1 * np.random.default_rng(0).standard_normal((1, 48_000))
     >>> x[:, 24_000:26_400] = 0.0  # 50 ms
@@ -57,7 +58,7 @@ def gaps(samples: Any, rate_hz: int, gain: float = 1.0) -> list[tuple[int, int]]
 
 
 def silences(samples: Any, rate_hz: int, gain: float = 1.0, shortest_s: float = 0.1) -> list[tuple[int, int]]:
-    """Stretches of at least `shortest_s` in which nothing exceeds −60 dB after `gain` (clicks under 2 ms
+    """Stretches of `[C, T]` of at least `shortest_s` seconds in which nothing exceeds −60 dB after `gain` (clicks under 2 ms
     don't end one), as half-open sample ranges.
 
     >>> x = 0.1 * np.random.default_rng(0).standard_normal((1, 48_000))

@@ -46,7 +46,8 @@ class Moments:
 
 
 def from_sums(sums: Array) -> Moments:
-    """From (count, ΣL, ΣR, ΣL², ΣR², ΣLR). A constant's variance is rounding, not signal, and is 0 here.
+    """From (count, ΣL, ΣR, ΣL², ΣR², ΣLR): means of products less products of means. A constant's variance is
+    rounding, not signal, and is 0 here.
 
     >>> from_sums(np.array([4, 0, 0, 4, 4, -4]))  # L = 1 −1 1 −1, R = −1 1 −1 1
     Moments(left=1.0, right=1.0, both=-1.0)
@@ -58,7 +59,7 @@ def from_sums(sums: Array) -> Moments:
 
 
 def window_length(rate_hz: int, window_s: float = 0.5) -> int:
-    """Samples in a window of `moments`.
+    """Samples in a window of `moments`, of `window_s` seconds; at least 1.
 
     >>> window_length(48_000)
     24000
@@ -109,7 +110,8 @@ def moments(samples: Any, rate_hz: int, window_s: float = 0.5) -> tuple[Moments 
 
 
 def correlation(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
-    """Pearson correlation of left and right, −1 … 1. None for one channel or when either is silent.
+    """Pearson correlation of left and right of `[C, T]`, −1 … 1; neither way is better, below −0.3 is a fault. None
+    for one channel or when either is silent.
 
     `pair` are moments taken before; then the samples are not looked at (so in all of this module).
 
@@ -132,7 +134,7 @@ def phase_status(value: float) -> Literal["good", "mild", "severe"]:
 
 def width(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
     """RMS of the side (L−R)/2 over RMS of the mid (L+R)/2: 0 for mono, 1 for unrelated channels of equal
-    level.
+    level, unbounded above; neither way is better.
 
     None for one channel, silence, or when there is no mid at all (one channel inverted).
 
@@ -148,7 +150,7 @@ def width(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float |
 
 def mono_loss_db(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
     """How much power (L+R)/2 has less than the channels have on average, dB: 0 for equal channels, 3.01 for
-    unrelated ones, 100 (the cap) for inverted ones. Above 3 is worth a warning, above 6 a fault. None for one
+    unrelated ones, 100 (the cap) for inverted ones. Lower is better: above 3 is worth a warning, above 6 a fault. None for one
     channel or silence.
 
     >>> left, right = np.array([1.0, -1, 1, -1]), np.array([1.0, 1, -1, -1])  # unrelated
