@@ -16,12 +16,13 @@ from .found import MOST_SPANS, found
 
 _FRAME_S = 0.001
 _LOWEST_HZ = 750.0
-_ATTACK_DB, _OVER_ALL_DB, _RISE_DB, _EVEN_DB = 4.0, 12.0, 4.5, 4.0
+_ATTACK_DB, _OVER_ALL_DB, _EVEN_DB = 4.0, 12.0, 4.0
+_RISE_DB, _CLEAR_RISE_DB = 4.5, 5.5
 _NEAR = (3, 18)  # ms before the attack: where smearing is
 _FAR, _FARTHER = (30, 50), (50, 70)  # and where it is not yet
 _MOST_FALL_DB = 6.0
 _OVERTAKEN = 30  # ms
-_FEWEST, _SHARE = 3, 0.25
+_FEWEST, _SHARE, _CLEAR_SHARE = 3, 0.4, 0.25
 _LEAST_DB = -45.0
 
 
@@ -96,9 +97,10 @@ def smeared(x: Array, step: int) -> tuple[npt.NDArray[np.integer[Any]], Array, A
 
 
 def pre_echo(a: Analysis) -> Iterator[Defect]:
-    """`pre_echo`: before at least a quarter of the attacks, and three, one of the octaves above 0.75 kHz lies on a step 4.5 dB
-    and more above what came before leads to expect, even, and not over 45 dB below the attack. Only a coder does this to
-    attack after attack. Severity by the step's level against the attack: −45 dB is 0.05, −10 dB is 1.
+    """`pre_echo`: before at least 40 % of the attacks, and three, one of the octaves above 0.75 kHz lies on a step 4.5 dB and
+    more above what came before leads to expect, even, and not over 45 dB below the attack; or before a quarter of them on
+    one of 5.5 dB. Only a coder does this to attack after attack. Severity by the step's level against the attack: −45 dB is
+    0.05, −10 dB is 1.
 
     >>> one = np.repeat([0.001, 0.03, 1.0], (9_600, 960, 1_440))  # smeared from 0.2 s on, the attack at 0.22 s, 30 dB above
     >>> x = np.tile(one, 4) * np.random.default_rng(0).standard_normal((1, 48_000))
@@ -109,8 +111,8 @@ def pre_echo(a: Analysis) -> Iterator[Defect]:
     if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 200 * step:
         return
     at, rise, below = smeared(a.samples, step)
-    bad = (rise > _RISE_DB) & (below > _LEAST_DB)
-    if bad.sum() < _FEWEST or bad.sum() < _SHARE * at.size:
+    bad, clear = ((rise > least) & (below > _LEAST_DB) for least in (_RISE_DB, _CLEAR_RISE_DB))
+    if bad.sum() < max(_FEWEST, _SHARE * at.size) and clear.sum() < max(_FEWEST, _CLEAR_SHARE * at.size):
         return
     for k, up, level in list(zip(at[bad], rise[bad], below[bad], strict=True))[:MOST_SPANS]:
         severity = 0.05 + 0.95 * (level - _LEAST_DB) / (_LEAST_DB * -1 - 10.0)

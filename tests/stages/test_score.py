@@ -10,9 +10,10 @@ import soundfile as sf
 import torch
 from pydantic import ValidationError
 from segue import Pipeline, Prompt
+from segue.pipeline.models.resolve import describe_model
 from segue.pipeline.take import Audio, Signal, Take
 from segue.scoring import METRICS, score
-from segue.stages import Score
+from segue.stages import Generate, Score
 from segue.stages.score import model_training
 
 RATE = 24_000
@@ -111,3 +112,25 @@ def test_references_fields_and_key() -> None:
 def test_what_is_refused(given: dict, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Score(source="a", **given)
+
+
+def test_the_strides_of_the_decoder_are_told_to_the_scorer(
+    tmp_path: Path, tiny_model: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the model that decoded the take, at its own rate; of a sound from elsewhere, or resampled since, nothing."""
+    told: dict[str, object] = {}
+
+    def listening(samples: torch.Tensor, rate_hz: int, **rest: object) -> object:
+        told[str(rest.pop("profile"))] = rest["expected"].strides
+        return score(samples, rate_hz, **rest)
+
+    monkeypatch.setattr("segue.stages.score.score", listening)
+    quick = {"steps": 2, "guidance": {"kind": "none"}}
+    pipe = Pipeline(
+        model=tiny_model, prompt=Prompt(caption="slow piano", duration_s=1), inputs={"clip": str(clip)}, seed=1,
+        stages={"made": Generate(**quick), "of_made": Score(source="made", profile="music"),
+                "of_clip": Score(source="clip", profile="speech")},
+    )  # fmt: skip
+    pipe.run(home=tmp_path)
+    strides = next(iter(describe_model(tiny_model, offline=True).variants.values())).strides
+    assert told == {"music": strides, "speech": None} and len(strides) > 1
