@@ -71,7 +71,7 @@ def _left_over(views: Array, a: Array) -> Array:
     return out
 
 
-def residual(x: Array, rate_hz: int, order: int = ORDER) -> Array:
+def _residual(x: Array, rate_hz: int, order: int = ORDER) -> Array:
     """What of one channel `[T]` its last `order` samples don't predict, `[T]`, in blocks of 20 ms. A click spoils the
     predictor of the block it lies in: one with a peak 18 dB above its median is predicted also as its neighbours suggest, and
     what leaves the smallest median is kept."""
@@ -150,7 +150,7 @@ def _of_chunk(x: Array, rate_hz: int, least: float) -> list[Impulse]:
     count = x.size // step
     if count < 2 * _BESIDE:
         return []
-    e = residual(x, rate_hz)
+    e = _residual(x, rate_hz)
     m = _frames(e, step, count).max(axis=1)
     before, after = _beside(m)
     ratio = m / np.maximum(np.maximum(before, after), 1e-12)
@@ -165,7 +165,14 @@ def _of_chunk(x: Array, rate_hz: int, least: float) -> list[Impulse]:
 
 
 def impulses(samples: Array, rate_hz: int, least: float) -> list[Impulse]:
-    """Lone impulses and jumps in any channel of `[C, T]`, whose residual is at least `least`, in order."""
+    """Lone impulses and jumps in any channel of `[C, T]`, whose residual is at least `least` (linear), in order of
+    time; for the sources see the module's docstring.
+
+    >>> x = 0.2 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)[None]
+    >>> x[0, 24_000] += 0.5
+    >>> [(one.at, round(one.size, 1)) for one in impulses(x, 48_000, 0.01)]  # all of the click is left, nothing of the tone
+    [(24000, 0.5)]
+    """
     step, margin = int(_CHUNK_S * rate_hz), int(0.1 * rate_hz)
     found: dict[int, Impulse] = {}
     for channel in samples:

@@ -20,15 +20,25 @@ _STRETCH = 1 << 18  # samples looked at before the next; a whole number of block
 
 
 def non_finite_spans(samples: Array) -> list[tuple[int, int]]:
-    """Half-open sample ranges where any channel is NaN, infinite, or beyond ±10¹⁵ (300 dB over full scale),
-    where single precision can no longer hold a power."""
+    """Half-open sample ranges of `[C, T]` where any channel is NaN, infinite, or beyond ±10¹⁵ (300 dB over full scale),
+    where single precision can no longer hold a power.
+
+    >>> x = np.zeros((2, 6))
+    >>> x[1, 2:4] = np.nan
+    >>> non_finite_spans(x)
+    [(2, 4)]
+    """
     if max(-float(np.min(samples)), float(np.max(samples))) <= HIGHEST:  # false for NaN, too
         return []
     return spans(np.asarray(~(np.abs(samples) <= HIGHEST).all(axis=0)))
 
 
 def sample_peak(samples: Any, rate_hz: int) -> float:
-    """Largest |x|, linear, 0 … (raw samples may exceed 1)."""
+    """Largest |x| of `[C, T]`, linear, 0 … (raw samples may exceed 1). Neither way is better: a gain changes it.
+
+    >>> sample_peak(np.array([[0.5, -1.25, 0.0]]), 48_000)
+    1.25
+    """
     x = as_samples(samples, rate_hz)
     return float(max(-np.min(x), np.max(x)))
 
@@ -166,7 +176,8 @@ class PeakMeter:
 
 def true_peak(samples: Any, rate_hz: int) -> float:
     """Largest magnitude of the reconstructed waveform, linear (BS.1770-4, Annex 2: oversampled 4× below 96
-    kHz, 2× below 192 kHz). 20·log10 of it is dBTP. At least the sample peak.
+    kHz, 2× below 192 kHz). 20·log10 of it is dBTP. At least the sample peak. Of `[C, T]`, 0 …; neither way is
+    better.
 
     Only where it can matter is anything interpolated: in a block whose samples are small, or nearly in a
     straight line, no value between them can be the peak (`_reach`), so leaving it out changes nothing.
@@ -185,7 +196,8 @@ def true_peak(samples: Any, rate_hz: int) -> float:
 
 
 def crest_db(samples: Any, rate_hz: int) -> float | None:
-    """Peak over RMS in dB, over all channels together; ≥ 0. None for digital silence.
+    """Peak over RMS (the crest factor) in dB, over all channels of `[C, T]` together; ≥ 0. Neither way is
+    better: there is a good band (`profiles`). None for digital silence.
 
     >>> round(crest_db(np.sin(2 * np.pi * 1000 * np.arange(48_000) / 48_000)[None], 48_000), 2)
     3.01
@@ -196,6 +208,11 @@ def crest_db(samples: Any, rate_hz: int) -> float | None:
 
 
 def dc_offset(samples: Any, rate_hz: int) -> float:
-    """Mean of the channel whose mean lies furthest from 0, in full scales, −1 … 1 for audio within ±1."""
+    """Mean of the channel of `[C, T]` whose arithmetic mean lies furthest from 0, in full scales, −1 … 1 for audio within ±1;
+    0 is best.
+
+    >>> dc_offset(np.array([[0.1, 0.2], [-0.5, -0.25]]), 48_000)
+    -0.375
+    """
     means = np.atleast_1d(np.mean(as_samples(samples, rate_hz), axis=1, dtype=np.float64))
     return float(means[np.argmax(np.abs(means))])

@@ -66,6 +66,9 @@ def channel_weights(channels: int) -> Array:
 
     Orders taken: 4 = L R Ls Rs; 5 = L R C Ls Rs; 6 = L R C LFE Ls Rs; 8 = L R C LFE Lb Rb Ls Rs (as WAVE has
     them).
+
+    >>> channel_weights(6).tolist()  # L R C LFE Ls Rs
+    [1.0, 1.0, 1.0, 0.0, 1.41, 1.41]
     """
     known = {
         4: [1, 1, 1.41, 1.41],
@@ -126,7 +129,14 @@ class PowerMeter:
 
 
 def sub_block_powers(samples: Any, rate_hz: int) -> Array:
-    """Weighted mean-square sum over channels of `[C, T]` in every whole 10 ms, `[N]` (full scale squared)."""
+    """Weighted mean-square sum over channels of `[C, T]` in every whole 10 ms, `[N]` (full scale squared, 0 …):
+    BS.1770-4, Annex 1, eq. 1 and 2.
+
+    >>> tone = 0.1 * np.sin(2 * np.pi * 997 * np.arange(48_000) / 48_000)[None]  # the weighting adds 0.691 dB at 997 Hz
+    >>> powers = sub_block_powers(tone, 48_000)
+    >>> powers.size, round(float(10 * np.log10(powers[20:].mean())) - 0.691, 2)  # a mean square of 0.1²/2 is −23.01 dB
+    (100, -23.01)
+    """
     x = as_samples(samples, rate_hz)
     meter = PowerMeter(x.shape[0], rate_hz)
     meter.add(x)
@@ -189,7 +199,13 @@ def _highest(block_powers: Array) -> float | None:
 
 
 def loudness_of(powers: Array) -> Loudness:
-    """All figures from the sums `[N]` that `sub_block_powers` or a `PowerMeter` gives."""
+    """All figures of `loudness`, LUFS and LU, by the same standards, from the sums `[N]` that
+    `sub_block_powers` or a `PowerMeter` gives.
+
+    >>> found = loudness_of(np.full(400, 0.01))  # four seconds of one level: 10·log10(0.01) − 0.691
+    >>> round(found.integrated, 3), round(found.short_term_max, 3), round(found.range, 3)
+    (-20.691, -20.691, 0.0)
+    """
     gated = _gated(_windows(powers, MOMENTARY, STEP), -10.0)
     spread = _gated(_windows(powers, SHORT_TERM, STEP), -20.0)
     low, high = np.percentile(_lufs(spread), (10, 95)) if spread.size else (0.0, 0.0)
@@ -205,8 +221,8 @@ def loudness(samples: Any, rate_hz: int) -> Loudness:
     """Loudness of `[C, T]`: integrated by BS.1770-4 Annex 1 (0.4 s blocks, 75 % overlap, gates −70 LUFS and
     −10 LU); highest momentary and short-term by EBU Tech 3341, a window at every 10 ms (a tone of 0.4 s reads
     right wherever it starts: cases 10 and 13); range by EBU Tech 3342 (3 s blocks every 0.1 s, gates −70 LUFS
-    and −20 LU, 10th to 95th percentile). LUFS, in principle unbounded, in practice −70 to about +5. Raises
-    ValueError below about 3.4 kHz.
+    and −20 LU, 10th to 95th percentile). LUFS, in principle unbounded, in practice −70 to about +5;
+    neither way is better. Raises ValueError below about 3.4 kHz.
 
     >>> t = np.arange(20 * 48_000) / 48_000
     >>> tone = 10 ** (-23 / 20) * np.sin(2 * np.pi * 1000 * t)
@@ -217,7 +233,13 @@ def loudness(samples: Any, rate_hz: int) -> Loudness:
 
 
 def series_of(powers: Array, every_s: float = 0.1) -> LoudnessSeries:
-    """The series from the sums `[N]` of `sub_block_powers`. Raises ValueError for a step under 10 ms."""
+    """The series of `loudness_series`, LUFS every `every_s` seconds, from the sums `[N]` of `sub_block_powers`. Raises
+    ValueError for a step under 10 ms.
+
+    >>> series = series_of(np.full(400, 0.01))  # four seconds: 37 windows of 0.4 s, 11 of 3 s
+    >>> series.momentary.size, series.short_term.size, float(series.momentary_s[0]), round(float(series.momentary[0]), 3)
+    (37, 11, 0.4, -20.691)
+    """
     step = round(every_s * SUB_BLOCKS_PER_S)
     if step < 1:
         raise ValueError(f"a loudness every {every_s} s: the sums are over 10 ms; give 0.01 s or more (meters show 0.1)")

@@ -83,6 +83,11 @@ METRICS: Mapping[str, MetricFacts] = MappingProxyType(_FACTS)
 
 def metric(name: str, value: float | None) -> Metric:
     """`value` with the unit and direction of metric `name`. Raises KeyError for a name that is not in
-    `METRICS`."""
+    `METRICS`.
+
+    >>> m = metric("mono_loss_db", 3.01)
+    >>> m.value, m.unit, m.higher_is_better
+    (3.01, 'dB', False)
+    """
     facts = METRICS[name]
     return Metric(value=value, unit=facts.unit, higher_is_better=facts.higher_is_better)

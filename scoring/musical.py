@@ -124,8 +124,15 @@ TEMPI = np.exp(np.arange(np.log(SLOWEST_BPM), np.log(FASTEST_BPM), 0.005))
 
 
 def pulses(s: Spectra) -> list[Pulse]:
-    """Stretches of about 24 s (at least 5 s) of onset strength: spectral flux, its slow part taken off, smoothed over
-    about 50 ms. Empty for short sounds and rates under 16 kHz."""
+    """Stretches of about 24 s (at least 5 s) of onset strength: spectral flux (`Spectra.flux`), its slow part taken
+    off, smoothed over about 50 ms. Empty for short sounds and rates under 16 kHz.
+
+    >>> x = 1e-4 * np.random.default_rng(0).standard_normal(8 * 24_000)
+    >>> x.reshape(16, 12_000)[:, :480] *= 1_000  # 20 ms every half second
+    >>> one, = pulses(Spectra.of(x[None], 24_000))
+    >>> float(one.start_s), round(one.end_s), one.at(120) > 0.8, one.at(140) < 0.2
+    (0.0, 8, True, True)
+    """
     hz = s.rate_hz / HOP
     duration = s.flux.size / hz
     if duration < _SHORTEST_S or hz < _LOWEST_FRAMES:
@@ -140,7 +147,13 @@ def pulses(s: Spectra) -> list[Pulse]:
 
 def tempo(pulse: Pulse) -> tuple[float, float]:
     """The tempo at which onsets repeat most, in beats a minute (50 … 210, at whatever metrical level), and how much they
-    do (see `Pulse.agreement`)."""
+    do (see `Pulse.agreement`).
+
+    >>> beats = np.arange(800) / 50 * 90 / 60  # 16 s at 50 frames a second, 90 beats a minute
+    >>> bpm, agreed = tempo(Pulse(np.maximum(np.cos(2 * np.pi * beats), 0) ** 8, 50.0, 0.0, 16.0))
+    >>> round(bpm), agreed > 0.9
+    (90, True)
+    """
     fit = pulse.agreement(TEMPI)
     best = int(fit.argmax())
     return float(TEMPI[best]), float(fit[best])
@@ -151,7 +164,14 @@ DRIFTS = np.linspace(-0.4, 0.4, 41)
 
 def tempo_drift(pulse: Pulse) -> tuple[float, float, float]:
     """Change of tempo over the stretch as a ratio (−0.4 … 0.4; above 0 it gets faster), the agreement with that change,
-    and without any."""
+    and without any.
+
+    >>> t = np.arange(800) / 50
+    >>> beats = 1.5 * (t + 0.1 * (t**2 / 16 - t))  # from 81 to 99 a minute: 20 % of the mean
+    >>> drift, agreed, still = tempo_drift(Pulse(np.maximum(np.cos(2 * np.pi * beats), 0) ** 8, 50.0, 0.0, 16.0))
+    >>> round(drift, 1), agreed > still + 0.2
+    (0.2, True)
+    """
     fits = np.array([float(pulse.agreement(TEMPI, float(d)).max()) for d in DRIFTS])
     at, middle = int(fits.argmax()), DRIFTS.size // 2
     shift = 0.0

@@ -38,6 +38,10 @@ def draw(samples: Any, rate_hz: int, report: QualityReport, path: str | Path, *,
     """Write the picture of `[C, T]` and its `report` as a PNG at `path` (whose folder must be there); returns the path.
 
     `title` is the file's name where none is given. Raises ValueError as `figure_png` does, OSError as writing does.
+
+    >>> draw(np.zeros((1, 0)), 24_000, QualityReport(overall=0, scorer="2", duration_s=0, rate_hz=24_000), "nothing.png")
+    Traceback (most recent call last):
+    ValueError: samples of shape (1, 0): there is no sound in it; give at least one sample
     """
     path = Path(path)
     path.write_bytes(figure_png(samples, rate_hz, report, title=path.stem if title is None else title))

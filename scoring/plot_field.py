@@ -24,7 +24,15 @@ _FIGURES = (
 
 
 def draw_bottom(figure: Figure, place: Any, x: Array, field: TimeFrequency, report: QualityReport) -> None:
-    """The three panels in `place` (a cell of a grid)."""
+    """The three panels in `place` (a cell of a grid).
+
+    >>> from .scorer import score
+    >>> from .time_frequency import time_frequency
+    >>> figure, x = Figure(), 0.1 * np.random.default_rng(0).standard_normal((2, 24_000))
+    >>> draw_bottom(figure, figure.add_gridspec(1, 1)[0], x, time_frequency(x, 24_000), score(x, 24_000))
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
+    ['Stereo field', 'Correlation of left and right', 'Figures']
+    """
     grid = place.subgridspec(1, 3, width_ratios=(0.8, 1.25, 1.2), wspace=0.22)
     axes, bands, figures = (figure.add_subplot(grid[0, i]) for i in range(3))
     axes.set_title("Stereo field", fontsize=11, weight="bold", loc="left", color=INK)

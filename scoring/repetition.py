@@ -90,7 +90,13 @@ def _periodic(x: Array, rate_hz: int) -> bool:
 
 def repeats(samples: Array, rate_hz: int, shortest_s: float = 0.5) -> list[Repeat]:
     """Stretches of `[C, T]` of at least `shortest_s` that are, to −55 dB, what was `lag` samples before, in order, each time
-    with its best lag. Of sounds over ten minutes only the first ten are looked at."""
+    with its best lag. Of sounds over ten minutes only the first ten are looked at.
+
+    >>> x = 0.1 * np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32)
+    >>> x[:, 48_000:72_000] = x[:, :24_000]  # the first second again after two, at 24 kHz
+    >>> [(round(r.start / 24_000), round(r.end / 24_000), r.lag) for r in repeats(x, 24_000)]
+    [(2, 3, 48000)]
+    """
     x = samples.mean(axis=0, dtype=np.float32)[: int(_LONGEST_S * rate_hz)]
     if x.size < 2 * shortest_s * rate_hz or not np.any(x):
         return []

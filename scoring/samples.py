@@ -51,9 +51,13 @@ def as_samples(samples: Any, rate_hz: int) -> Array:
 
 
 def same_shape(reference: Any, estimate: Any, rate_hz: int) -> tuple[Array, Array]:
-    """Both as `[C, T]` of equal shape: a mono signal is spread over the other's channels, the longer is cut.
+    """Both as float32 `[C, T]` of equal shape: a mono signal is spread over the other's channels, the longer is cut.
 
     Raises ValueError when both have several channels and not equally many.
+
+    >>> a, b = same_shape(np.zeros((1, 5)), np.zeros((2, 4)), 48_000)
+    >>> a.shape, b.shape
+    ((2, 4), (2, 4))
     """
     a, b = as_samples(reference, rate_hz), as_samples(estimate, rate_hz)
     if a.shape[0] != b.shape[0]:
@@ -66,19 +70,28 @@ def same_shape(reference: Any, estimate: Any, rate_hz: int) -> tuple[Array, Arra
 
 
 def decibel(power_ratio: float, floor_db: float = -200.0) -> float:
-    """10·log10 of a power ratio, not below `floor_db`."""
+    """10·log10 of a power ratio (0 …), dB, not below `floor_db`.
+
+    >>> round(decibel(0.5), 2), decibel(0.0)
+    (-3.01, -200.0)
+    """
     return max(floor_db, 10.0 * float(np.log10(power_ratio))) if power_ratio > 0 else floor_db
 
 
 def power(x: Array) -> float:
-    """Mean square over all of `x`, accumulated in float64 without a float64 copy of the whole."""
+    """Mean square over all of `x` (any shape), full scale squared, 0 …; accumulated in float64 without a float64 copy
+    of the whole.
+
+    >>> power(np.array([[3.0, 4.0]]))  # (9 + 16) / 2
+    12.5
+    """
     flat, step = x.reshape(-1), 1 << 18
     parts = (flat[i : i + step].astype(np.float64) for i in range(0, flat.size, step))
     return sum(float(np.einsum("i,i->", part, part)) for part in parts) / flat.size
 
 
 def spans(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Half-open index ranges where a 1-D mask is true.
+    """Half-open index ranges where a mask `[N]` is true.
 
     >>> spans(np.array([True, True, False, True]))
     [(0, 2), (3, 4)]
@@ -88,7 +101,11 @@ def spans(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def merged(pieces: Sequence[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
-    """Sorted half-open ranges with those less than `gap` apart made one."""
+    """Sorted half-open ranges with those less than `gap` apart made one; all in the same unit.
+
+    >>> merged([(0, 2), (3, 4), (9, 10)], gap=2)
+    [(0, 4), (9, 10)]
+    """
     out: list[tuple[int, int]] = []
     for a, b in pieces:
         if out and a - out[-1][1] < gap:

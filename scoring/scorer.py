@@ -72,14 +72,20 @@ def conclude(
     profile: Profile,
     weights: Mapping[str, float] | None,
 ) -> QualityReport:
-    """The report from what was found; gates and the overall figure."""
+    """The report from what was found: `defects` of `detect` and `values` of `measure`; gates and the overall figure, 0 … 10,
+    higher is better (for its formula see the module's docstring).
+
+    >>> report = conclude(Analysis(np.zeros((1, 48_000)), 48_000), (), {}, "music", None)
+    >>> report.overall, [(d.type, d.start_s, d.end_s) for d in report.defects]
+    (0.0, [('silence', 0.0, 1.0)])
+    """
     if a.duration_s < SHORTEST_S:
         defects = (*defects, Defect(type="too_short", severity=1.0, start_s=0.0, end_s=a.duration_s))
     elif not a.non_finite and a.silent:
         defects = (Defect(type="silence", severity=1.0, start_s=0.0, end_s=a.duration_s, evidence={"place": "all"}),)
     gated = bool(a.non_finite) or a.duration_s < SHORTEST_S or a.silent
     return QualityReport(
-        overall=0.0 if gated else overall(band_values(a, values), defects, a.duration_s, profile, weights),
+        overall=0.0 if gated else overall(_band_values(a, values), defects, a.duration_s, profile, weights),
         metrics=_metrics(values),
         defects=defects,
         scorer=f"segue-{SCORER_VERSION}/{profile}",
@@ -90,12 +96,23 @@ def conclude(
 
 def score_batch(sounds: Iterable[Any], rate_hz: int, **settings: Any) -> list[QualityReport]:
     """`score` of each of several sounds `[C, T]` (lengths may differ) or of a tensor `[B, C, T]`; each as it
-    is alone."""
+    is alone.
+
+    >>> tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)[None]
+    >>> loud, soft = score_batch([tone, 0.5 * tone], 24_000)  # a gain changes the loudness, 6.02 LU, and not the score
+    >>> loud.overall == soft.overall, round(loud.field("integrated_lufs") - soft.field("integrated_lufs"), 2)
+    (True, 6.02)
+    """
     return [score(one, rate_hz, **settings) for one in sounds]
 
 
 def check_profile(profile: str, weights: Mapping[str, float] | None) -> None:
-    """Raises ValueError for a profile or a weight that does not exist, naming those that do."""
+    """Raises ValueError for a profile or a weight that does not exist, naming those that do.
+
+    >>> check_profile("opera", None)
+    Traceback (most recent call last):
+    ValueError: no profile 'opera'; there is music, speech, effects
+    """
     if profile not in PROFILES:
         raise ValueError(f"no profile '{profile}'; there is {', '.join(PROFILES)}")
     for name, value in (weights or {}).items():
@@ -106,18 +123,38 @@ def check_profile(profile: str, weights: Mapping[str, float] | None) -> None:
 
 
 def measure(a: Analysis) -> dict[str, float | None]:
-    """Every metric that needs no reference, by name; None where it does not exist."""
+    """Every metric that needs no reference, by name; None where it does not exist. Units and directions are in `metrics`,
+    formulas in the modules they come from.
+
+    >>> t = np.arange(24_000) / 24_000
+    >>> found = measure(Analysis((0.1 * np.sin(2 * np.pi * 1_000 * t))[None], 24_000))
+    >>> round(found["sample_peak_dbfs"], 2), round(found["crest_db"], 2), found["stereo_correlation"]  # of a mono sound
+    (-20.0, 3.01, None)
+    """
     return {**figures(a), **sampled_figures(a)}
 
 
 def sampled_figures(a: Analysis) -> dict[str, float | None]:
-    """Metrics that look at the samples themselves; of a long file they are taken section by section."""
+    """Metrics that look at the samples themselves; of a long file they are taken section by section.
+    Units and directions are in `metrics`.
+
+    >>> t = np.arange(24_000) / 24_000
+    >>> x = np.sin(2 * np.pi * 997 * t) + 0.03 * np.sin(2 * np.pi * 2 * 997 * t)
+    >>> round(sampled_figures(Analysis(x[None], 24_000))["thd_percent"], 2)
+    3.0
+    """
     return {"thd_percent": a.thd_percent}
 
 
 def figures(a: Analysis) -> dict[str, float | None]:
     """Metrics that follow from what the analysis holds (its samples are not looked at), so that a file's can be had
-    from the sums over its parts."""
+    from the sums over its parts. Units and directions are in `metrics`.
+
+    >>> tone = 0.1 * np.sin(2 * np.pi * 3_000 * np.arange(24_000) / 24_000)
+    >>> found = figures(Analysis(np.stack((tone, tone)), 24_000))
+    >>> round(found["centroid_hz"], -1), found["stereo_correlation"], found["stereo_width"], found["mono_loss_db"]
+    (3000.0, 1.0, 0.0, 0.0)
+    """
     x, rate, s, loud = a.samples, a.rate_hz, a.spectra, a.loudness
     pair = a.moments[0]
     peak, true = a.sample_peak, a.true_peak
@@ -155,11 +192,17 @@ def _metrics(values: Mapping[str, float | None]) -> dict[str, Metric]:
 
 def with_metrics(report: QualityReport, values: Mapping[str, float | None]) -> QualityReport:
     """The report with more metrics (for instance those against a reference); overall and defects as they
-    were."""
+    were.
+
+    >>> report = QualityReport(overall=7.5, scorer="2", duration_s=1, rate_hz=24_000)
+    >>> more = with_metrics(report, {"si_sdr_db": 12.0})
+    >>> more.overall, more.metrics["si_sdr_db"].value, more.metrics["si_sdr_db"].higher_is_better
+    (7.5, 12.0, True)
+    """
     return report.model_copy(update={"metrics": {**report.metrics, **{n: metric(n, v) for n, v in values.items()}}})
 
 
-def band_values(a: Analysis, values: Mapping[str, float | None]) -> dict[str, float | None]:
+def _band_values(a: Analysis, values: Mapping[str, float | None]) -> dict[str, float | None]:
     """What the good bands are about. Balance is taken after subtracting the steady noise floor."""
     x, rate, s = a.samples, a.rate_hz, a.spectra
     clean = s.without_floor(1e-5)
@@ -183,7 +226,13 @@ def deductions(
     profile: Profile = "music",
     weights: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-    """Points each term takes off the ten, by term; only those above 0."""
+    """Points each term takes off the ten, by term, 0 … 3; only those above 0. `bands` are the values the good bands are about
+    (`profiles.BANDS`), by name. For the formula see the module's docstring.
+
+    >>> clipped = Defect(type="clipping", severity=1.0, start_s=0.0, end_s=10.0)
+    >>> deductions({"crest": 12.0, "bandwidth": 9_000.0}, [clipped], 10.0)  # 9 kHz: half way from 2 to 16, half of 2 points
+    {'bandwidth': 1.0, 'clipping': 3.0}
+    """
     weights = weights or {}
     taken: dict[str, float] = {}
     for name, band in BANDS[profile].items():
@@ -208,5 +257,10 @@ def overall(
     profile: Profile = "music",
     weights: Mapping[str, float] | None = None,
 ) -> float:
-    """The formula of the module's docstring, 0 … 10, rounded to 0.01 (less is chance)."""
+    """The formula of the module's docstring, 0 … 10, higher is better, rounded to 0.01 (less is chance).
+
+    >>> offset = Defect(type="dc_offset", severity=0.5, start_s=0.0, end_s=10.0)
+    >>> overall({"crest": 12.0, "bandwidth": 9_000.0}, [offset], 10.0)  # 10 − 1 − 0.5
+    8.5
+    """
     return round(max(0.0, 10.0 - sum(deductions(bands, defects, duration_s, profile, weights).values())), 2)

@@ -32,9 +32,13 @@ _FLOOR_BIAS = 6.0  # mean over 10 % quantile of noise power: 9.5 for one channel
 
 
 def frame_energies(x: Array, n_fft: int = N_FFT, hop: int = HOP) -> Array:
-    """Mean square of every frame `[N]`, channels averaged; frame k covers samples k·hop … k·hop + n_fft.
+    """Mean square of every frame of `[C, T]`, `[N]`, 0 …, channels averaged; frame k covers samples k·hop … k·hop + n_fft.
     Whole frames only (a cut inside a frame would smear over all frequencies), except for a sound shorter than
-    one."""
+    one.
+
+    >>> frame_energies(np.full((1, 4_096), 0.5)).tolist()  # frames begin at 0, 512, 1024, 1536 and 2048
+    [0.25, 0.25, 0.25, 0.25, 0.25]
+    """
     per_hop = n_fft // hop
     count = 1 + max(0, x.shape[1] - n_fft) // hop
     sums = np.zeros(count - 1 + per_hop, dtype=np.float64)
@@ -51,8 +55,14 @@ def frame_energies(x: Array, n_fft: int = N_FFT, hop: int = HOP) -> Array:
 def stft_blocks(
     x: Array, frames: npt.NDArray[np.intp], n_fft: int = N_FFT, hop: int = HOP, block: int = _BLOCK
 ) -> Iterator[npt.NDArray[np.complex64]]:
-    """Spectra `[C, n, n_fft/2 + 1]` of the given frames, `block` of them at a time; periodic Hann, no
-    centring, zeros after the end."""
+    """Spectra `[C, n, n_fft/2 + 1]` of the given frames of `[C, T]`, `block` of them at a time; periodic Hann, no
+    centring, zeros after the end.
+
+    >>> x = 0.5 * np.sin(2 * np.pi * 1_500 * np.arange(4_096) / 48_000)[None]  # in the middle of bin 64, of 48000/2048 Hz
+    >>> z = next(stft_blocks(x, np.arange(2)))
+    >>> z.shape, int(np.abs(z[0, 0]).argmax()), round(float(np.abs(z[0, 0, 64])))  # half of 0.5 · the window's sum, 1024
+    ((1, 2, 1025), 64, 256)
+    """
     window = get_window("hann", n_fft).astype(np.float32)
     last = int(frames[-1]) * hop + n_fft if frames.size else n_fft
     if last > x.shape[1]:
@@ -70,7 +80,7 @@ def stft_blocks(
 class Spectra:
     """What one pass of the transform found; `F` = n_fft/2 + 1 bins, sums over active frames only.
 
-    `magnitude` `[F]`: magnitudes summed over time (FACTS' basis of the roll-off); `power` `[F]`: mean power;
+    `magnitude` `[F]`: magnitudes summed over time (the basis of the roll-off); `power` `[F]`: mean power;
     `floor` `[F]`: what lies there steadily, smoothed over frequency, so tonal lines are not in it (an
     estimate of noise, good to a few dB); `flatness`: mean over frames of geometric by arithmetic mean;
     `energies` `[N]` of all frames, `active` `[N]`, and `flux` `[N]`, how much

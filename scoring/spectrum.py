@@ -25,7 +25,7 @@ _NOISE_LEFT = 0.03
 
 def centroid_hz(samples: Any, rate_hz: int, *, spectra: Spectra | None = None) -> float | None:
     """Centre of gravity of the magnitudes summed over time, Hz, 0 … rate/2 (Peeters 2004, §6.1.1, on that
-    sum).
+    sum). Neither way is better.
 
     >>> t = np.arange(48_000) / 48_000
     >>> abs(centroid_hz(np.sin(2 * np.pi * 3000 * t)[None], 48_000) - 3000) < 2
@@ -38,7 +38,7 @@ def centroid_hz(samples: Any, rate_hz: int, *, spectra: Spectra | None = None) -
 
 def rolloff_hz(samples: Any, rate_hz: int, *, share: float = 0.985, spectra: Spectra | None = None) -> float | None:
     """Frequency below which `share` of the summed magnitude lies, Hz, 0 … rate/2 (SAGA-SR, arXiv 2509.24924:
-    0.985; Hann 2048, hop 512, magnitudes summed over time).
+    0.985; Hann 2048, hop 512, magnitudes summed over time). Neither way is better: hiss raises it.
 
     >>> noise = np.random.default_rng(0).standard_normal((1, 96_000))
     >>> abs(rolloff_hz(noise, 48_000) - 0.985 * 24_000) < 50
@@ -53,7 +53,8 @@ def rolloff_hz(samples: Any, rate_hz: int, *, share: float = 0.985, spectra: Spe
 
 def flatness(samples: Any, rate_hz: int, *, spectra: Spectra | None = None) -> float | None:
     """Geometric over arithmetic mean of the power in a frame, averaged over active frames; 0 (a tone) … 1
-    (flat); white noise in one channel gives 0.56 (Johnston 1988, eq. 9).
+    (flat); white noise in one channel gives 0.56 (Johnston 1988, eq. 9). Neither way is better:
+    there is a good band (`profiles`).
 
     >>> noise = np.random.default_rng(0).standard_normal((1, 96_000))
     >>> round(flatness(noise, 48_000), 2)
@@ -71,9 +72,15 @@ def band_db(
     spectra: Spectra | None = None,
     power: Array | None = None,
 ) -> float | None:
-    """Power between two frequencies over all power, dB, −200 … 0. None also for a band that holds no bin.
+    """Power between two frequencies over all power, dB, −200 … 0; neither way is better (good bands are in `profiles`). None
+    also for a band that holds no bin.
 
     `power` `[F]` replaces the measured mean power inside the band (not in the total).
+
+    >>> t = np.arange(48_000) / 48_000
+    >>> x = np.sin(2 * np.pi * 100 * t) + np.sin(2 * np.pi * 1_000 * t)  # half of the power each
+    >>> round(band_db(x[None], 48_000, 20, 250), 2)
+    -3.01
     """
     s = spectra or Spectra.of(samples, rate_hz)
     inside = (s.frequencies >= low_hz) & (s.frequencies < high_hz)
@@ -93,7 +100,12 @@ def noise_floor_db(
 ) -> float | None:
     """Steady broadband part between two frequencies over all power, dB, −200 … 0: an estimate, good to about
     3 dB on noise under music; dense sustained sound counts as some noise (after Martin 2001, minimum
-    statistics)."""
+    statistics). Lower is better.
+
+    >>> noise = np.random.default_rng(0).standard_normal((1, 96_000))  # 10.5 of 24 kHz lie in the band: −3.6 dB
+    >>> abs(noise_floor_db(noise, 48_000) + 3.6) < 3
+    True
+    """
     s = spectra or Spectra.of(samples, rate_hz)
     return band_db(samples, rate_hz, low_hz, high_hz, spectra=s, power=s.floor)
 
@@ -107,10 +119,14 @@ def steadiness_db(
     spectra: Spectra | None = None,
 ) -> float | None:
     """How much of each bin between two frequencies is steady noise: 10·log10 of floor over power, averaged
-    over the bins with weight 1/f, dB, −60 … 0; 0 is nothing but noise.
+    over the bins with weight 1/f, dB, −60 … 0; 0 is nothing but noise, lower is better.
 
     A filter multiplies floor and power alike, so filtering noise out does not lower it; a band that is empty
     but for rounding noise counts as noise.
+
+    >>> noise = np.random.default_rng(0).standard_normal((1, 96_000))
+    >>> abs(steadiness_db(noise, 48_000)) < 3, steadiness_db(noise * np.repeat((1, 0.01, 1, 0.01), 24_000), 48_000) < -30
+    (True, True)
     """
     s = spectra or Spectra.of(samples, rate_hz)
     inside = (s.frequencies >= low_hz) & (s.frequencies < high_hz)
@@ -127,7 +143,7 @@ def _mean_between(running: Array, low: npt.NDArray[np.intp], high: npt.NDArray[n
 
 def bandwidth_hz(samples: Any, rate_hz: int, *, spectra: Spectra | None = None) -> float | None:
     """Upper edge of the band, Hz: where the long-time spectrum falls off a cliff and never comes back; rate/2
-    when there is none. The steady noise floor is taken off first (by up to 15 dB): hiss laid over a cut does
+    when there is none; higher is better. The steady noise floor is taken off first (by up to 15 dB): hiss laid over a cut does
     not hide it.
 
     A cliff is a fall of at least 12 dB within half an octave (means over a quarter octave below and the far

@@ -30,7 +30,13 @@ def with_stems(report: QualityReport, stems: Mapping[str, QualityReport]) -> Qua
 
 def carrier(defect: Defect, stems: Mapping[str, QualityReport], *, faint: Collection[str] = ()) -> str | None:
     """Name of the stem that carries a defect of the mix: of those that have it, the one in which it is worst. A stem named in
-    `faint` only where no other has it. None when none has."""
+    `faint` only where no other has it. None when none has.
+
+    >>> low, high = (Defect(type="click", severity=s, start_s=1.0, end_s=1.1) for s in (0.2, 0.6))
+    >>> bass, drums = (QualityReport(overall=5, defects=(d,), scorer="2", duration_s=2, rate_hz=24_000) for d in (low, high))
+    >>> carrier(low, {"bass": bass, "drums": drums}), carrier(low, {"bass": bass, "drums": drums}, faint={"drums"})
+    ('drums', 'bass')
+    """
     worst: dict[str, float] = {}
     for name, report in stems.items():
         for d in report.defects:

@@ -46,7 +46,12 @@ class Moments:
 
 
 def from_sums(sums: Array) -> Moments:
-    """From (count, ΣL, ΣR, ΣL², ΣR², ΣLR). A constant's variance is rounding, not signal, and is 0 here."""
+    """From (count, ΣL, ΣR, ΣL², ΣR², ΣLR): means of products less products of means. A constant's variance is
+    rounding, not signal, and is 0 here.
+
+    >>> from_sums(np.array([4, 0, 0, 4, 4, -4]))  # L = 1 −1 1 −1, R = −1 1 −1 1
+    Moments(left=1.0, right=1.0, both=-1.0)
+    """
     n, left, right, ll, rr, lr = (float(v) for v in sums)
     variances = (ll / n - (left / n) ** 2, rr / n - (right / n) ** 2)
     kept = [v if v > 1e-12 * e / n else 0.0 for v, e in zip(variances, (ll, rr), strict=True)]
@@ -54,13 +59,21 @@ def from_sums(sums: Array) -> Moments:
 
 
 def window_length(rate_hz: int, window_s: float = 0.5) -> int:
-    """Samples in a window of `moments`."""
+    """Samples in a window of `moments`, of `window_s` seconds; at least 1.
+
+    >>> window_length(48_000)
+    24000
+    """
     return max(int(window_s * rate_hz), 1)
 
 
 def window_sums(x: Array, step: int) -> Iterator[Array]:
     """(count, ΣL, ΣR, ΣL², ΣR², ΣLR) of every `step` samples of `[C, T]`, C ≥ 2, and of the rest; what `from_sums`
-    takes, also when several are added."""
+    takes, also when several are added.
+
+    >>> [sums.tolist() for sums in window_sums(np.array([[1, 2, 3], [1, 0, -1]]), 2)]
+    [[2.0, 3.0, 1.0, 5.0, 1.0, 1.0], [1.0, 3.0, -1.0, 9.0, 1.0, -3.0]]
+    """
     for start in range(0, x.shape[1], step):
         left, right = x[:2, start : start + step].astype(np.float64)
         squares = [np.einsum("i,i->", a, b) for a, b in ((left, left), (right, right), (left, right))]
@@ -68,7 +81,11 @@ def window_sums(x: Array, step: int) -> Iterator[Array]:
 
 
 def long_enough(sums: Array, step: int) -> bool:
-    """Whether a window counts: at least a quarter of the others' length."""
+    """Whether a window counts: at least a quarter of the others' length.
+
+    >>> long_enough(np.array([6_000, 0, 0, 0, 0, 0]), 24_000), long_enough(np.array([5_999, 0, 0, 0, 0, 0]), 24_000)
+    (True, False)
+    """
     return bool(sums[0] >= max(step // 4, 2))
 
 
@@ -76,6 +93,9 @@ def moments(samples: Any, rate_hz: int, window_s: float = 0.5) -> tuple[Moments 
     """Moments of the first two channels of `[C, T]`, over all of it and in windows of `window_s` (a last one
     shorter than a quarter of that is left out of the list). (None, []) for one channel. Accumulated in
     float64, without BLAS, so that the figures do not depend on the number of threads.
+
+    >>> moments(np.array([[1.0, -1, 1, -1], [1.0, 1, -1, -1]]), 48_000)[0]
+    Moments(left=1.0, right=1.0, both=0.0)
     """
     x = as_samples(samples, rate_hz)
     if x.shape[0] < 2:
@@ -90,7 +110,8 @@ def moments(samples: Any, rate_hz: int, window_s: float = 0.5) -> tuple[Moments 
 
 
 def correlation(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
-    """Pearson correlation of left and right, −1 … 1. None for one channel or when either is silent.
+    """Pearson correlation of left and right of `[C, T]`, −1 … 1; neither way is better, below −0.3 is a fault. None
+    for one channel or when either is silent.
 
     `pair` are moments taken before; then the samples are not looked at (so in all of this module).
 
@@ -103,15 +124,23 @@ def correlation(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> f
 
 
 def phase_status(value: float) -> Literal["good", "mild", "severe"]:
-    """The band a correlation lies in: below −0.7 severe, −0.7 … −0.3 mild, above good."""
+    """The band a correlation lies in: below −0.7 severe, −0.7 … −0.3 mild, above good.
+
+    >>> phase_status(-0.8), phase_status(-0.5), phase_status(0.2)
+    ('severe', 'mild', 'good')
+    """
     return "severe" if value < SEVERE else "mild" if value <= MILD else "good"
 
 
 def width(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
     """RMS of the side (L−R)/2 over RMS of the mid (L+R)/2: 0 for mono, 1 for unrelated channels of equal
-    level.
+    level, unbounded above; neither way is better.
 
     None for one channel, silence, or when there is no mid at all (one channel inverted).
+
+    >>> left, right = np.array([1.0, -1, 1, -1]), np.array([1.0, 1, -1, -1])  # unrelated
+    >>> width(np.stack((left, right)), 48_000), width(np.stack((left, left)), 48_000), width(np.stack((left, -left)), 48_000)
+    (1.0, 0.0, None)
     """
     pair = pair or moments(samples, rate_hz)[0]
     if pair is None or pair.mid <= max(_NOTHING, 1e-10 * (pair.left + pair.right)):
@@ -121,8 +150,12 @@ def width(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float |
 
 def mono_loss_db(samples: Any, rate_hz: int, *, pair: Moments | None = None) -> float | None:
     """How much power (L+R)/2 has less than the channels have on average, dB: 0 for equal channels, 3.01 for
-    unrelated ones, 100 (the cap) for inverted ones. Above 3 is worth a warning, above 6 a fault. None for one
+    unrelated ones, 100 (the cap) for inverted ones. Lower is better: above 3 is worth a warning, above 6 a fault. None for one
     channel or silence.
+
+    >>> left, right = np.array([1.0, -1, 1, -1]), np.array([1.0, 1, -1, -1])  # unrelated
+    >>> [round(mono_loss_db(np.stack((left, other)), 48_000), 2) for other in (left, right, -left)]
+    [0.0, 3.01, 100.0]
     """
     pair = pair or moments(samples, rate_hz)[0]
     if pair is None or pair.left + pair.right <= _NOTHING:

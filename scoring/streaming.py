@@ -51,6 +51,14 @@ def score_file(
 
     Raises ValueError for a file that can't be read, ends before its header says, or holds no samples, for a section
     under 15 s, and for what `score` refuses.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> x = 0.1 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)
+    >>> with TemporaryDirectory() as folder:
+    ...     soundfile.write(path := Path(folder, "tone.wav"), x, 24_000, subtype="FLOAT")
+    ...     report = score_file(path)
+    >>> report.duration_s, round(report.field("crest_db"), 2)
+    (1.0, 3.01)
     """
     check_profile(profile, weights)
     if section_s < _SHORTEST_SECTION_S:

@@ -26,8 +26,8 @@ def _window(size: int) -> Array:
 
 
 def thd_percent(samples: Any, rate_hz: int) -> float | None:
-    """THD = √(Σ harmonics 2…10) / fundamental, amplitude, in percent, 0 … 50 (IEC 60268-3's d_t, by
-    spectrum).
+    """THD = √(Σ harmonics 2…10) / fundamental, amplitude, in percent, 0 … 50, lower is better (IEC
+    60268-3's d_t, by spectrum).
 
     None unless near-tonal: the fundamental alone holds at least 80 % of the power, it and its harmonics 98 %.
     Measured on the louder of the first two channels, over the middle 2¹⁷ samples, Blackman-Harris window.

@@ -61,7 +61,7 @@ class Tones:
     def chroma(self) -> Array:
         """`[N, 12]`: the pitch classes A, A♯ … of each frame, after taking off the common deviation from A440."""
         cents, _ = tuning(self.pitches.sum(axis=0))
-        return classes(self.pitches, cents)
+        return _classes(self.pitches, cents)
 
     @classmethod
     def of(cls, samples: Any, rate_hz: int) -> Tones:
@@ -78,7 +78,7 @@ class Tones:
         power, typical = np.zeros(bins), np.zeros(bins)
         steady: list[Array] = []
         pitches = [np.zeros((0, STEPS), np.float32)]
-        narrow_hz = narrow_bands(rate_hz)
+        narrow_hz = _narrow_bands(rate_hz)
         narrow = [np.zeros((0, narrow_hz.size), np.float32)]
         for block in stft_blocks(x, chosen, n_fft, hop, _BLOCK):
             p = (np.square(block.real) + np.square(block.imag)).mean(axis=0)
@@ -105,7 +105,7 @@ class Tones:
         )
 
 
-def narrow_bands(rate_hz: int) -> Array:
+def _narrow_bands(rate_hz: int) -> Array:
     """Centres of the narrow bands below 0.45 of the rate, Hz; none for rates too low to have one."""
     octaves = np.log2(min(NARROW_HZ[1], 0.45 * rate_hz) / NARROW_HZ[0])
     return NARROW_HZ[0] * 2 ** (np.arange(int(_NARROW_STEPS * octaves) + 1 if octaves > 0 else 0) / _NARROW_STEPS)
@@ -162,7 +162,7 @@ def tuning(profile: Array) -> tuple[float, float]:
     return round(float(np.angle(mean)) * 50 / np.pi, 6), round(abs(mean), 6)
 
 
-def classes(pitches: Array, cents: float) -> Array:
+def _classes(pitches: Array, cents: float) -> Array:
     """Pitch classes `[N, 12]` (0 is A) of a table `[N, 120]` whose grid lies `cents` off A440; a partial counts for the
     class it is nearest to, fully within 25 cents, falling to nothing at 50."""
     distance = (np.arange(STEPS)[:, None] * 10 - cents - np.arange(12) * 100 + 600) % 1200 - 600
@@ -173,7 +173,13 @@ def third_octaves(t: Tones) -> tuple[Array, Array]:
     """Level in dB of each third-octave band `[29]` from 31 Hz: of the mean power, and of the lower quartile of the mean
     level (what lies between the partials), both per hertz and with the reference curve taken off. The curve falls by 5 dB an
     octave, what the average spectrum of popular recordings does between 100 Hz and 4 kHz (Pestana et al., "Spectral
-    Characteristics of Popular Commercial Recordings 1950-2010", AES 135th Convention, 2013). NaN where there is no bin."""
+    Characteristics of Popular Commercial Recordings 1950-2010", AES 135th Convention, 2013). NaN where there is no bin.
+
+    >>> noise = np.random.default_rng(0).standard_normal((1, 48_000))  # white: over the curve by 5 dB more each octave
+    >>> mean, between = third_octaves(Tones.of(noise, 24_000))
+    >>> THIRDS_HZ[[9, 21]].tolist(), round(float(mean[21] - mean[9]), -1)  # four octaves apart
+    ([250.0, 4000.0], 20.0)
+    """
     edges = np.searchsorted(t.frequencies, THIRDS_HZ[:, None] * 2.0 ** np.array([-1 / 6, 1 / 6]))
     mean, between = np.full(THIRDS_HZ.size, np.nan), np.full(THIRDS_HZ.size, np.nan)
     for k, (low, high) in enumerate(edges):

@@ -22,7 +22,11 @@ _PIECE_WINDOWS = 8
 
 
 def piece_length(rate_hz: int) -> int:
-    """Samples a piece: a whole number of the windows in which left and right are compared, about four seconds."""
+    """Samples a piece: a whole number of the windows in which left and right are compared, about four seconds.
+
+    >>> piece_length(48_000)  # eight windows of half a second
+    192000
+    """
     return _PIECE_WINDOWS * stereo.window_length(rate_hz)
 
 

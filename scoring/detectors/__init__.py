@@ -60,7 +60,13 @@ DETECTORS: Sequence[Detector] = (
 
 
 def detect(a: Analysis, detectors: Sequence[Detector] = DETECTORS) -> tuple[Defect, ...]:
-    """All defects, by time and then by type. Where samples are not numbers, those alone are reported."""
+    """All defects, by time and then by type. Where samples are not numbers, those alone are reported.
+
+    >>> x = np.zeros((1, 48_000))
+    >>> x[0, 24_000] = np.nan
+    >>> [(d.type, d.start_s, d.severity) for d in detect(Analysis(x, 48_000))]
+    [('nan', 0.5, 1.0)]
+    """
     if a.non_finite:
         return tuple(not_a_number(a))
     found = [d for detector in detectors for d in detector(a)]

@@ -17,7 +17,13 @@ _LEAST_DB, _NOTHING_DB = -42.0, -50.0
 def click(a: Analysis) -> Iterator[Defect]:
     """`click`: samples that nothing before predicts, over within 0.4 ms, 7 dB above anything within 30 ms in a sound that goes
     on as before, and further where it changes. Severity by the size of the jump after the sound is brought to −18 LUFS: −50
-    dBFS would be 0, 0 dBFS is 1; below −42 dBFS none is reported."""
+    dBFS would be 0, 0 dBFS is 1; below −42 dBFS none is reported.
+
+    >>> x = 0.2 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)[None]  # about −18 LUFS
+    >>> x[0, 24_000] += 0.5  # −6 dB: 1 − 6/50
+    >>> [(d.type, d.start_s, d.end_s, round(d.severity, 1)) for d in click(Analysis(x, 48_000))]
+    [('click', 0.4995, 0.501, 0.9)]
+    """
     if a.rate_hz < 8_000 or a.power == 0 or a.silent:
         return
     for one in impulses(a.samples, a.rate_hz, 10 ** (_LEAST_DB / 20) / a.gain)[:MOST_SPANS]:

@@ -45,7 +45,15 @@ def held_down(x: Array, rate_hz: int) -> tuple[float, float]:
 
 def over_compression(a: Analysis) -> Iterator[Defect]:
     """`over_compression`: peaks stand at one ceiling in more than 55 % of all blocks of 20 ms, while the level under them
-    goes on changing; a quiet genre, a drone or a tone of one level is not blamed for it. 55 % is severity 0.05, all is 1."""
+    goes on changing; a quiet genre, a drone or a tone of one level is not blamed for it. 55 % is severity 0.05, all is 1.
+
+    >>> t = np.arange(96_000) / 48_000
+    >>> beats = np.sin(2 * np.pi * 200 * t) * (1.1 + np.sin(2 * np.pi * 2 * t))
+    >>> [(d.type, d.start_s, d.end_s, d.severity) for d in over_compression(Analysis(np.clip(20 * beats, -1, 1)[None], 48_000))]
+    [('over_compression', 0.0, 2.0, 1.0)]
+    >>> list(over_compression(Analysis(beats[None], 48_000)))
+    []
+    """
     if a.duration_s < 1.0 or a.silent:
         return
     share, change = held_down(a.samples, a.rate_hz)

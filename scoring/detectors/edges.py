@@ -50,10 +50,22 @@ def _cut(kind: str, a: Analysis, x: Array) -> Iterator[Defect]:
 
 def cut_start(a: Analysis) -> Iterator[Defect]:
     """`cut_start`: begins in the middle of a sound: above −52 dB within 2 ms (after −18 LUFS), with a jump. After a
-    silence of more than 2 ms it is taken for an attack. −52 dB is severity 0.05, −15 dB is 1."""
+    silence of more than 2 ms it is taken for an attack. −52 dB is severity 0.05, −15 dB is 1.
+
+    >>> x = 0.2 * np.cos(2 * np.pi * 440 * np.arange(24_000) / 48_000)[None]  # begins at its crest
+    >>> [(d.type, d.start_s, d.end_s, d.severity > 0.9) for d in cut_start(Analysis(x, 48_000))]
+    [('cut_start', 0.0, 0.01, True)]
+    >>> list(cut_start(Analysis(x * np.minimum(1, np.arange(24_000) / 4_800), 48_000)))  # faded in
+    []
+    """
     yield from _cut("cut_start", a, a.samples)
 
 
 def cut_end(a: Analysis) -> Iterator[Defect]:
-    """`cut_end`: stops in the middle of a sound; the same measure backwards, and silence after it hides nothing."""
+    """`cut_end`: stops in the middle of a sound; the same measure backwards, and silence after it hides nothing.
+
+    >>> x = 0.2 * np.sin(2 * np.pi * 440 * np.arange(24_027) / 48_000)[None]  # starts at 0, ends at a crest
+    >>> [(d.type, round(d.start_s, 2), round(d.end_s, 2), d.severity > 0.9) for d in cut_end(Analysis(x, 48_000))]
+    [('cut_end', 0.49, 0.5, True)]
+    """
     yield from _cut("cut_end", a, a.samples[:, ::-1])

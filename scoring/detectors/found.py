@@ -15,7 +15,12 @@ MOST_SPANS = 200  # a report stays readable; further spans are joined into the l
 
 
 def found(kind: str, severity: float, span: tuple[int, int], a: Analysis, **evidence: float | int | str) -> Defect:
-    """A `Defect` of `kind` from a range of samples; `severity` is held to 0 … 1."""
+    """A `Defect` of `kind` from a range of samples; `severity` is held to 0 … 1.
+
+    >>> d = found("gap", 1.7, (24_000, 48_000), Analysis(np.zeros((1, 96_000)), 48_000), length_s=0.5)
+    >>> d.severity, d.start_s, d.end_s, d.evidence
+    (1.0, 0.5, 1.0, {'length_s': 0.5})
+    """
     return Defect(
         type=kind,
         severity=round(float(np.clip(severity, 0.0, 1.0)), 4),

@@ -70,7 +70,7 @@ def _moments(x: Array, rate: float) -> npt.NDArray[np.complexfloating]:
     return np.asarray((frames.astype(np.float32) @ kernel) * phase)
 
 
-def coherence(z: npt.NDArray[np.complexfloating]) -> tuple[Array, Array, Array]:
+def _coherence(z: npt.NDArray[np.complexfloating]) -> tuple[Array, Array, Array]:
     """Of moments `[C, N, F]`: the share, 0 … 1, of the weighted power that a sinusoid explains at each of `_FFT` offsets from
     the band's centre `[_FFT, F]`; its squared amplitude there; how many independent moments that rests on `[F]`."""
     power = np.square(np.abs(z)).mean(axis=0).astype(np.float64)
@@ -94,7 +94,7 @@ def _of_lines(table: Array, base_hz: Array) -> Array:
 
 def _of_window(z: npt.NDArray[np.complexfloating]) -> _Hum | None:
     """The hum of one window of moments, or None."""
-    share, power, moments = coherence(z)
+    share, power, moments = _coherence(z)
     share = np.minimum(maximum_filter1d(share, 3, axis=0, mode="wrap"), 1 - 1e-6)
     evidence = np.minimum(-moments * np.log1p(-share), _MOST)
     best: _Hum | None = None
@@ -123,7 +123,16 @@ def hum(a: Analysis) -> Iterator[Defect]:
     scale lies in), one of them among the first three, as lines that stand in the quietest moments of 8 s with one phase. They
     must stand out as no family within 9 Hz does (by 0.75 of its evidence), or explain nine tenths of what is there: a bass
     that plays beside them is the one, hum in a pause is the other. Severity by their level together after −18 LUFS: −66 dB
-    is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s."""
+    is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s.
+
+    >>> t = np.arange(32_000) / 8_000
+    >>> x = 0.02 * np.random.default_rng(0).standard_normal(32_000)
+    >>> hummed = x + 0.02 * sum(np.sin(2 * np.pi * f * t) for f in (50, 100, 150))  # about as loud as the rest
+    >>> [(d.type, d.start_s, d.end_s, d.severity > 0.7) for d in hum(Analysis(hummed[None], 8_000))]
+    [('hum', 0.0, 4.0, True)]
+    >>> list(hum(Analysis(x[None], 8_000)))
+    []
+    """
     if a.duration_s < _SHORTEST_S or a.rate_hz < 2_000 or a.silent:
         return
     z = _moments(*_slow(a.samples, a.rate_hz))

@@ -27,7 +27,7 @@ _PEAK_DB, _STRONG_DB = 6.0, 30.0
 _HEARD_DB = -65.0  # under the frame's strongest bin: fainter is not heard beside it
 
 
-def mirror_points(rate_hz: int) -> list[float]:
+def _mirror_points(rate_hz: int) -> list[float]:
     """Frequencies about which a conversion of rates may have mirrored: half of every usual lower rate, and of `rate_hz`
     over 2, 3, 4, 6 and 8."""
     rates = {*map(float, _RATES_HZ), *(rate_hz / n for n in (2, 3, 4, 6, 8))}
@@ -65,7 +65,15 @@ def aliasing(a: Analysis) -> Iterator[Defect]:
     """`aliasing`: the fine structure above a frequency at which rates are converted repeats that below it in mirror image,
     frame by frame, and about no frequency near it (which a row of harmonics would). An image 60 dB under what it mirrors
     is severity 0.1, 6 dB is 1; one 65 dB under the strongest partial of the sound, or fainter, is 0.05. Images that replace
-    what they mirror (a file decimated without a filter) can't be seen this way."""
+    what they mirror (a file decimated without a filter) can't be seen this way.
+
+    >>> noise = np.random.default_rng(0).standard_normal(12_000)
+    >>> x = 0.1 * np.stack((noise, np.zeros(12_000)), axis=1).reshape(1, -1)  # zeros put between, and no filter
+    >>> [(d.type, d.start_s, d.end_s, d.severity, d.evidence["about_hz"]) for d in aliasing(Analysis(x, 24_000))]
+    [('aliasing', 0.0, 1.0, 1.0, 6000.0)]
+    >>> list(aliasing(Analysis(0.1 * noise[None], 12_000)))
+    []
+    """
     if a.duration_s < 0.5 or a.rate_hz < 8_000 or a.silent:
         return
     level, bin_hz = _levels(a)
@@ -73,7 +81,7 @@ def aliasing(a: Analysis) -> Iterator[Defect]:
         return
     detail = level - uniform_filter1d(level, 2 * round(_DETAIL_HZ / bin_hz) + 1, axis=1, mode="nearest")
     best: tuple[float, float, float, float] | None = None
-    for point in mirror_points(a.rate_hz):
+    for point in _mirror_points(a.rate_hz):
         width = min(_WIDTH_HZ, 0.6 * point, a.rate_hz / 2 - point - 4 * bin_hz)
         if width < 300:
             continue

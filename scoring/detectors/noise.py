@@ -51,7 +51,14 @@ def _quiet_bands(x: Array, rate_hz: int) -> tuple[Array, Array, Array] | None:
 def noise(a: Analysis) -> Iterator[Defect]:
     """`noise`: a floor above 1.5 kHz below which the sound never falls: in at least half of the bands the quietest moments
     are alike to 2.5 dB (the lower edge of what music does is ragged) and flat over frequency, as only noise is. Severity by
-    its level after −18 LUFS: −60 dBFS is 0.05, −25 dBFS is 1."""
+    its level after −18 LUFS: −60 dBFS is 0.05, −25 dBFS is 1.
+
+    >>> x = 0.1 * np.random.default_rng(0).standard_normal((1, 48_000))  # nothing but noise, at −18 LUFS after the gain
+    >>> [(d.type, d.start_s, d.end_s, d.severity) for d in noise(Analysis(x, 24_000))]
+    [('noise', 0.0, 2.0, 1.0)]
+    >>> list(noise(Analysis(x * np.abs(np.sin(np.pi * 2 * np.arange(48_000) / 24_000)), 24_000)))  # it falls below any floor
+    []
+    """
     if a.rate_hz < 8_000 or a.silent:
         return
     bands = _quiet_bands(a.samples, a.rate_hz)
@@ -118,7 +125,13 @@ def _is_noise(x: Array) -> bool:
 
 def noise_burst(a: Analysis) -> Iterator[Defect]:
     """`noise_burst`: 18 to 600 ms of noise that begins at once, stays even and ends at once (in the second difference; a
-    snare or a hi-hat decays). Severity by its level after −18 LUFS: −52 dBFS is 0.05, −10 dBFS is 1."""
+    snare or a hi-hat decays). Severity by its level after −18 LUFS: −52 dBFS is 0.05, −10 dBFS is 1.
+
+    >>> x = 0.2 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 24_000)[None]  # about −18 LUFS
+    >>> x[0, 24_000:26_400] += 0.1 * np.random.default_rng(0).standard_normal(2_400)  # −20 dBFS: 0.05 + 0.95·32/42
+    >>> [(d.type, round(d.start_s, 2), round(d.end_s, 2), round(d.severity, 1)) for d in noise_burst(Analysis(x, 24_000))]
+    [('noise_burst', 1.0, 1.1, 0.8)]
+    """
     step = int(_STEP_S * a.rate_hz)
     if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 50 * step:
         return

@@ -27,7 +27,7 @@ _NEAR_FIFTHS = 1.5  # keys this near share all notes but one
 _MARGIN, _MARGIN_NEAR = 0.25, 0.55  # by how much the best key must fit better than the one asked for
 
 
-def tuning_over_time(pitches: Array, times_s: Array) -> tuple[Array, Array]:
+def _tuning_over_time(pitches: Array, times_s: Array) -> tuple[Array, Array]:
     """Deviation from the A440 grid in cents `[n]`, unwrapped, in windows of 3 s around the times `[n]` s; windows whose
     partials do not agree are left out."""
     centres = np.arange(times_s[0] + _WINDOW_S / 2, times_s[-1] - _WINDOW_S / 2 + 1e-9, _STEP_S)
@@ -47,7 +47,7 @@ def _drift(a: Analysis) -> float:
     t = a.tones
     if t.times_s[-1] - t.times_s[0] < _WINDOW_S + 2 * _STEP_S:
         return 0.0
-    cents, times = tuning_over_time(t.pitches, t.times_s)
+    cents, times = _tuning_over_time(t.pitches, t.times_s)
     if times.size < 3 or times[-1] - times[0] < 0.4 * (t.times_s[-1] - t.times_s[0] - _WINDOW_S):
         return 0.0
     x = times - times.mean()
@@ -66,7 +66,13 @@ def _fits_a_key(a: Analysis, classes: int) -> bool:
 def mistuned(a: Analysis) -> Iterator[Defect]:
     """`mistuned`: partials that agree on a grid more than 20 cents off equal temperament at A440 (20 is severity 0.1, 48
     is 1; at least three pitch classes that fit a key, which drums do not), or whose grid moves by more than 25 cents over
-    the sound (25 is 0.1, 100 is 1)."""
+    the sound (25 is 0.1, 100 is 1).
+
+    >>> hz = 440 * 2 ** ((np.array([3, 7, 10]) + 0.3) / 12)  # C E G, all 30 cents sharp: 0.1 + 0.9·10/28
+    >>> chord = 0.1 * np.sin(2 * np.pi * hz[:, None] * np.arange(16_000) / 8_000).sum(axis=0)
+    >>> [(d.type, d.start_s, d.end_s, round(d.severity, 1)) for d in mistuned(Analysis(chord[None], 8_000))]
+    [('mistuned', 0.0, 2.0, 0.4)]
+    """
     if a.tones.times_s.size < _FRAMES:
         return
     cents, agreed = tuning(a.tones.pitches.sum(axis=0))
@@ -85,7 +91,15 @@ def mistuned(a: Analysis) -> Iterator[Defect]:
 def wrong_key(a: Analysis) -> Iterator[Defect]:
     """`wrong_key`: the sound fits another key clearly better than the one asked for (`Expected.keyscale`); nothing
     without one. A key that shares all notes but at most one (relative, a fifth off) must fit better by far and is at most
-    0.3; beyond, severity grows with the distance on the circle of fifths."""
+    0.3; beyond, severity grows with the distance on the circle of fifths.
+
+    >>> from ..expected import Expected
+    >>> hz = 440 * 2 ** (np.array([3, 5, 7, 8, 10, 12, 14]) / 12)  # C major, the C and the G most
+    >>> x = 0.05 * np.array([9, 4, 6, 4, 7, 3, 2]) @ np.sin(2 * np.pi * hz[:, None] * np.arange(16_000) / 8_000)
+    >>> found_in = [Analysis(x[None], 8_000, Expected(keyscale=key)) for key in ("C major", "F# major")]
+    >>> [[(d.type, d.start_s, d.end_s, d.severity, d.evidence["heard"]) for d in wrong_key(a)] for a in found_in]
+    [[], [('wrong_key', 0.0, 2.0, 1.0, 'C major')]]
+    """
     asked = parse_keyscale(a.expected.keyscale)
     if asked is None or a.tones.times_s.size < _FRAMES:
         return

@@ -23,14 +23,14 @@ _COMB_LINES, _TWO_HALVES = 3, 12
 _COMB_DB, _COMB_WORST_DB = 5.0, 30.0
 
 
-def resonances(t: Tones) -> tuple[Array, Array]:
+def _resonances(t: Tones) -> tuple[Array, Array]:
     """Frequencies `[n]` and how far the sound stands out there in dB `[n]`, in nine frames of ten at least: between the
     partials of each frame (see `Tones.narrow_db`), so that a note, which is a line and ends, does not count, and a resonance,
     which lifts whatever is played, does."""
     return t.narrow_hz, np.quantile(t.narrow_db, _SELDOM, axis=0)
 
 
-def stands_alone(f: Array, standing: Array, at: int) -> bool:
+def _stands_alone(f: Array, standing: Array, at: int) -> bool:
     """Whether nothing an eighth of an octave and more away stands out 0.38 times as far, dB to dB. Where notes are held for the
     whole sound, vibrato widens many partials; a resonance is one."""
     away = np.abs(np.log2(f / f[at])) >= 1 / 8
@@ -46,13 +46,20 @@ def _is_all(t: Tones, hz: float) -> bool:
 def harsh(a: Analysis) -> Iterator[Defect]:
     """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out between the partials by more than 4.2 dB in nine
     frames of ten (16 dB is severity 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is higher),
-    or 2 to 5 kHz more than 4.2 dB above the line through the bands around them (12 dB is 1)."""
+    or 2 to 5 kHz more than 4.2 dB above the line through the bands around them (12 dB is 1).
+
+    >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
+    >>> z = np.fft.rfft(0.1 * np.random.default_rng(0).standard_normal(48_000))
+    >>> x = np.fft.irfft(np.where((f > 1_800) & (f < 5_600), 10 ** (15 / 20), 1.0) * z)  # 15 dB more
+    >>> [(d.type, d.start_s, d.end_s, d.severity, d.evidence["what"]) for d in harsh(Analysis(x[None], 24_000))]
+    [('harsh', 0.0, 2.0, 1.0, 'excess')]
+    """
     if a.tones.times_s.size < _FRAMES:
         return
-    f, standing = resonances(a.tones)
+    f, standing = _resonances(a.tones)
     at = int(standing.argmax()) if standing.size else 0
     peak = float(standing[at]) if standing.size else 0.0
-    if peak > _STANDS_DB and (_is_all(a.tones, float(f[at])) or not stands_alone(f, standing, at)):
+    if peak > _STANDS_DB and (_is_all(a.tones, float(f[at])) or not _stands_alone(f, standing, at)):
         peak = 0.0
     whole = (0, a.samples.shape[1])
     ringing = 0.1 + 0.9 * (peak - _STANDS_DB) / (_WORST_DB - _STANDS_DB) if peak > _STANDS_DB else 0.0
@@ -97,7 +104,15 @@ def _over_between_db(t: Tones, lines: Array, layer_hz: float) -> float:
 def decoder_comb(a: Analysis) -> Iterator[Defect]:
     """`decoder_comb`: steady lines at the multiples of a layer rate of the decoder that made the sound
     (`Expected.strides`; nothing without them), by more than 5 dB over frequencies between them (30 dB is severity 1).
-    The median over the multiples counts, or over the upper half of twelve and more: in the lower, music hides them."""
+    The median over the multiples counts, or over the upper half of twelve and more: in the lower, music hides them.
+
+    >>> from ..expected import Expected
+    >>> lines = np.sin(2 * np.pi * 1_500 * np.arange(1, 8)[:, None] * np.arange(48_000) / 24_000).sum(axis=0)
+    >>> x = (0.1 * np.random.default_rng(0).standard_normal(48_000) + 0.1 * lines)[None]
+    >>> a = Analysis(x, 24_000, Expected(strides=(4, 4)))  # layers at 6 and 1.5 kHz
+    >>> [(d.type, d.start_s, d.end_s, d.severity > 0.9, d.evidence["layer_hz"]) for d in decoder_comb(a)]
+    [('decoder_comb', 0.0, 2.0, True, 1500.0)]
+    """
     if a.expected.strides is None or a.tones.times_s.size < _FRAMES:
         return
     worst, rate, lines = 0.0, 0.0, 0

@@ -15,7 +15,12 @@ from .found import found
 
 def phase_cancellation(a: Analysis) -> Iterator[Defect]:
     """`phase_cancellation`: half-second windows (not more than 40 dB below the loudest) whose correlation is
-    in the mild or severe band; −0.3 is severity 0.25, −0.7 is 0.75, −1 is 1."""
+    in the mild or severe band; −0.3 is severity 0.25, −0.7 is 0.75, −1 is 1.
+
+    >>> x = 0.1 * np.random.default_rng(0).standard_normal(48_000)
+    >>> [(d.type, d.start_s, d.end_s, d.severity) for d in phase_cancellation(Analysis(np.stack((x, -x)), 48_000))]
+    [('phase_cancellation', 0.0, 1.0, 1.0)]
+    """
     windows = a.moments[1]
     powers = np.array([m.left + m.right for m in windows])
     values = np.array([np.nan if m.correlation is None else m.correlation for m in windows])
@@ -33,7 +38,12 @@ FALSE_STEREO = 0.9995
 
 def false_stereo(a: Analysis) -> Iterator[Defect]:
     """`false_stereo`: two channels that are one, at most at two levels: their correlation is above 0.9995 over all and in
-    every window that is not silent. 0.9995 is severity 0.2, 0.999995 and more 0.5: it may be meant, and costs little."""
+    every window that is not silent. 0.9995 is severity 0.2, 0.999995 and more 0.5: it may be meant, and costs little.
+
+    >>> x = 0.1 * np.random.default_rng(0).standard_normal(48_000)
+    >>> [(d.type, d.start_s, d.end_s, d.severity) for d in false_stereo(Analysis(np.stack((x, 0.5 * x)), 48_000))]
+    [('false_stereo', 0.0, 1.0, 0.5)]
+    """
     pair, windows = a.moments
     if pair is None or a.samples.shape[0] != 2 or a.duration_s < 0.5 or (pair.correlation or 0.0) < FALSE_STEREO:
         return

@@ -25,7 +25,17 @@ _DRIFT_SURE = 0.25
 def wrong_tempo(a: Analysis) -> Iterator[Defect]:
     """`wrong_tempo`: a beat that agrees with no metrical level of the tempo asked for (`Expected.bpm`; half and double are
     right, two to three and three to four undecided) within 3 %; nothing without one. A clear beat may agree with it 0.85
-    times as well as with its own tempo, a faint one 0.35 times. 3 % off is severity 0.2, 25 % and more is 1."""
+    times as well as with its own tempo, a faint one 0.35 times. 3 % off is severity 0.2, 25 % and more is 1.
+
+    >>> from ..expected import Expected
+    >>> x = 1e-4 * np.random.default_rng(0).standard_normal(8 * 24_000)
+    >>> x.reshape(16, 12_000)[:, :480] *= 1_000  # 20 ms every half second: 120 beats a minute
+    >>> [list(wrong_tempo(Analysis(x[None], 24_000, Expected(bpm=bpm)))) for bpm in (60, 120)]
+    [[], []]
+    >>> # 145 asked for, 120 heard: 0.2 + 0.8·(log2(145/120) − log2 1.03)/log2 1.25
+    >>> [(d.type, d.start_s, d.end_s, round(d.severity, 1)) for d in wrong_tempo(Analysis(x[None], 24_000, Expected(bpm=145)))]
+    [('wrong_tempo', 0.0, 8.0, 0.8)]
+    """
     bpm = a.expected.bpm
     if bpm is None or not a.pulses:
         return
@@ -49,7 +59,14 @@ def wrong_tempo(a: Analysis) -> Iterator[Defect]:
 
 def tempo_drift(a: Analysis) -> Iterator[Defect]:
     """`tempo_drift`: within a stretch of about 24 s a clear beat gets faster or slower by more than 6 % (severity 0.1;
-    30 % is 1)."""
+    30 % is 1).
+
+    >>> t = np.arange(16 * 24_000) / 24_000
+    >>> beats = 2 * (t + 0.1 * (t**2 / 16 - t))  # from 108 to 132 a minute, 20 % of the mean: 0.1 + 0.9·14/24
+    >>> x = np.random.default_rng(0).standard_normal(t.size) * np.where(beats % 1 < 0.04, 0.1, 1e-4)
+    >>> [(d.type, d.start_s, round(d.end_s), round(d.severity, 1)) for d in tempo_drift(Analysis(x[None], 24_000))]
+    [('tempo_drift', 0.0, 16, 0.6)]
+    """
     for pulse in a.pulses:
         drift, fit, still = musical.tempo_drift(pulse)
         if abs(drift) > _DRIFT and fit >= _DRIFT_SURE and fit - still >= _CHANGES:

@@ -35,7 +35,11 @@ def _within(band: Band) -> npt.NDArray[np.bool_]:
 
 
 def over_both_sides_db(levels: Array, band_hz: Band, beside_hz: tuple[Band, Band]) -> tuple[float, float]:
-    """How far the band's third octaves lie above those below and those above it, dB; NaN where one of them is missing."""
+    """How far the band's third octaves lie above those below and those above it, dB; NaN where one of them is missing.
+
+    >>> over_both_sides_db(np.where(_within(MUD_HZ), 6.0, 0.0), MUD_HZ, MUD_BESIDE_HZ)
+    (6.0, 6.0)
+    """
 
     def level(band: Band) -> float:
         inside = levels[_within(band)]
@@ -49,7 +53,12 @@ def over_the_line_db(levels: Array, band_hz: Band, line_hz: Band) -> float | Non
     """How far the band's third octaves lie above a straight line (level over logarithmic frequency) through those of
     `line_hz` outside the band: the sound's own tilt is its reference curve. The line is one of least absolute distances, by
     reweighted least squares, so that a few bands with much or nothing in them do not bend it. None where fewer than six
-    bands carry it."""
+    bands carry it.
+
+    >>> tilted = -3.0 * np.log2(THIRDS_HZ / 1_000.0)  # 3 dB an octave, and 6 dB more between 2 and 5 kHz
+    >>> round(over_the_line_db(tilted + np.where(_within(BITE_HZ), 6.0, 0.0), BITE_HZ, BITE_LINE_HZ), 3)
+    6.0
+    """
     used = _within(line_hz) & ~_within(band_hz) & np.isfinite(levels)
     inside = _within(band_hz) & np.isfinite(levels)
     if used.sum() < _FEWEST or not inside.any():
@@ -67,7 +76,14 @@ def muddy(a: Analysis) -> Iterator[Defect]:
     """`muddy`: 200 to 500 Hz stand more than 6 dB above the mean of what lies on both sides, the reference curve taken off
     (12 dB and more is severity 1), and more than 3 dB between the partials too: notes that happen to lie there fill the
     one and not the other, a filter, a room or proximity both. At most 8 dB over the nearer side count. Nothing is said of
-    what is no mix: whose bass lies 26 dB below or whose treble 30."""
+    what is no mix: whose bass lies 26 dB below or whose treble 30.
+
+    >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
+    >>> z = np.fft.rfft(np.random.default_rng(0).standard_normal(48_000)) * np.maximum(f, 20) ** (-5 / 6)  # 5 dB an octave
+    >>> x = np.fft.irfft(np.where((f > 175) & (f < 565), 10 ** (10 / 20), 1.0) * z)  # 10 dB more: 0.1 + 0.9·4/6
+    >>> [(d.type, d.start_s, d.end_s, round(d.severity, 1)) for d in muddy(Analysis(x[None], 24_000))]
+    [('muddy', 0.0, 2.0, 0.7)]
+    """
     if a.tones.times_s.size < _FRAMES:
         return
     mean, between = (over_both_sides_db(levels, MUD_HZ, MUD_BESIDE_HZ) for levels in a.balance)
@@ -83,7 +99,14 @@ def muddy(a: Analysis) -> Iterator[Defect]:
 
 def bite_db(a: Analysis) -> float:
     """How far 2 to 5 kHz stand above the line through the bands from 200 Hz to 8 kHz around them, dB: of the mean power and
-    between the partials, the smaller; 0 for a sound too short or narrow to say."""
+    between the partials, the smaller; 0 for a sound too short or narrow to say.
+
+    >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
+    >>> z = np.fft.rfft(np.random.default_rng(0).standard_normal(48_000))
+    >>> x = np.fft.irfft(np.where((f > 1_800) & (f < 5_600), 2.0, 1.0) * z)  # 6.02 dB more
+    >>> round(bite_db(Analysis(x[None], 24_000)))
+    6
+    """
     if a.tones.times_s.size < _FRAMES:
         return 0.0
     mean, between = (over_the_line_db(levels, BITE_HZ, BITE_LINE_HZ) for levels in a.balance)
@@ -91,5 +114,9 @@ def bite_db(a: Analysis) -> float:
 
 
 def bite_severity(excess: float) -> float:
-    """0 up to 4.2 dB, where it is 0.1; 12 dB and more is 1."""
+    """0 up to 4.2 dB, where it is 0.1; 12 dB and more is 1.
+
+    >>> bite_severity(3.0), round(bite_severity(8.1), 2), bite_severity(20.0)
+    (0.0, 0.55, 1.0)
+    """
     return min(0.1 + 0.9 * (excess - _BITE_DB) / (_BITE_WORST_DB - _BITE_DB), 1.0) if excess > _BITE_DB else 0.0
