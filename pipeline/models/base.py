@@ -21,7 +21,7 @@ Training = Literal["untrained", "preliminary", "trained"]
 
 @dataclass(frozen=True)
 class VariantDefaults:
-    """What a variant does when a preset says nothing. Sources in FACTS: base and sft 50 steps, CFG 7 (APG), shift 1;
+    """What a variant does when a preset says nothing. As the model card and diffusers have it: base and sft 50 steps, CFG 7 (APG), shift 1;
     turbo 8 steps, no guidance, shift 3."""
 
     steps: int
