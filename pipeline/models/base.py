@@ -21,8 +21,8 @@ Training = Literal["untrained", "preliminary", "trained"]
 
 @dataclass(frozen=True)
 class VariantDefaults:
-    """What a variant does when a preset says nothing. As the model card and diffusers have it: base and sft 50 steps, CFG 7 (APG), shift 1;
-    turbo 8 steps, no guidance, shift 3."""
+    """What a variant does when a preset says nothing. As the model card and diffusers have it: base and sft 50 steps, CFG 7
+    (APG), shift 1; turbo 8 steps, no guidance, shift 3."""
 
     steps: int
     shift: float
