@@ -71,6 +71,7 @@ RING_DB = (6.0, 12.0, 20.0, 26.0, 32.0)
 IMAGE_DB = (-70.0, -50.0, -36.0, -22.0, -8.0)
 COMB_DB = (-74.0, -62.0, -50.0, -42.0, -34.0)
 EDGE_HZ = (15_500.0, 13_000.0, 10_000.0, 7_000.0, 4_500.0)
+TURNED_DEGREES = (48.0, 56.0, 65.0, 77.0, 90.0)
 ALIKE = (0.9990, 0.9996, 0.9999, 0.99999, 1.0)
 THD_PERCENT = (0.2, 0.6, 2.0, 6.0, 18.0)
 
@@ -146,6 +147,15 @@ def false_stereo(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generat
     return _whole(np.stack([mid + side, (mid - side) * rng.uniform(0.5, 1.0)]), rate_hz)
 
 
+def phase_cancellation(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    """What both channels share is turned towards what they don't: at 90 degrees the one is the other upside down, and nothing
+    of it is left in mono (of a mono sound the correlation is the cosine of twice the angle)."""
+    mid, side = x.mean(axis=0), (x[0] - x[-1]) / 2
+    angle = np.radians(TURNED_DEGREES[level])
+    middle, apart = np.cos(angle) * mid, side + np.sin(angle) * mid
+    return _whole(np.stack([middle + apart, middle - apart]), rate_hz)
+
+
 def thd(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
     """In place of the sound: a tone as loud and as long, with harmonics two to five."""
     t, hz = np.arange(x.shape[1]) / rate_hz, rng.uniform(150, 1_500)
@@ -173,6 +183,8 @@ INJECTORS: tuple[Injector, ...] = (
     Injector("comb", "decoder_comb", COMB_DB, "dB a line", comb, whole=True, material=_PITCHED, accepts=("hum",)),
     Injector("bandwidth", "bandwidth_cut", EDGE_HZ, "Hz", bandwidth, audible=1, whole=True, material=_PITCHED),
     Injector("false_stereo", "false_stereo", ALIKE, "correlation", false_stereo, audible=1, whole=True, material=_PITCHED),
+    Injector("phase_cancellation", "phase_cancellation", TURNED_DEGREES, "degrees", phase_cancellation, whole=True,
+             material=_PITCHED, accepts=("false_stereo",)),
     Injector("thd", "thd", THD_PERCENT, "percent", thd, whole=True, material=_PITCHED,
              accepts=("false_stereo", "mistuned", "wrong_key", "bandwidth_cut", "hum")),
 )  # fmt: skip

@@ -7,7 +7,8 @@ seconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from ..analysis import Analysis
 from ..report import Defect
@@ -57,6 +58,32 @@ DETECTORS: Sequence[Detector] = (
     over_compression,
     repetition,
 )
+
+
+# The seven classes of the framework's first plan, and the types of defect that are of each; the rest (gap, silence, cut_start,
+# cut_end, dc_offset, repetition, nan) is of none.
+CLASSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "clipping": ("clipping", "saturation", "over_compression"),
+        "aliasing": ("aliasing",),
+        "phase cancellation": ("phase_cancellation", "false_stereo"),
+        "wrong pitch": ("mistuned", "wrong_key"),
+        "timing drift": ("tempo_drift", "wrong_tempo"),
+        "spectral artifacts": (
+            "harsh", "decoder_comb", "bandwidth_cut", "thd", "hum", "noise", "noise_burst", "click", "pre_echo",
+        ),
+        "muddy mix": ("muddy",),
+    }
+)  # fmt: skip
+
+
+def class_of(defect: str) -> str | None:
+    """Which of the seven classes a type of defect is of; None for the others.
+
+    >>> class_of("wrong_key"), class_of("saturation"), class_of("gap")
+    ('wrong pitch', 'clipping', None)
+    """
+    return next((name for name, types in CLASSES.items() if defect in types), None)
 
 
 def detect(a: Analysis, detectors: Sequence[Detector] = DETECTORS) -> tuple[Defect, ...]:

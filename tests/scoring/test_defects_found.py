@@ -8,7 +8,8 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, sosfilt, sosfiltfilt
 from segue.scoring.analysis import Analysis
 from segue.scoring.clipping import flat_tops, saturation
-from segue.scoring.detectors import DETECTORS, detect
+from segue.scoring.detectors import CLASSES, DETECTORS, detect
+from segue.scoring.profiles import DEFECT_POINTS
 from segue.scoring.report import Defect
 
 RATE = 48_000
@@ -147,3 +148,12 @@ def test_a_bandwidth_cut_grows_as_the_edge_falls(music: np.ndarray) -> None:
 
 def test_every_detector_says_what_it_finds() -> None:
     assert all(d.__doc__ for d in DETECTORS)
+
+
+def test_every_type_of_defect_is_of_one_class_or_said_to_be_of_none() -> None:
+    """A detector reports the type of its own name, so that points, classes and the page of defects can be held together."""
+    types = {d.__name__ for d in DETECTORS}
+    classed = [t for types_of in CLASSES.values() for t in types_of]
+    assert len(CLASSES) == 7 and len(classed) == len(set(classed))
+    assert types - set(classed) == {"gap", "silence", "cut_start", "cut_end", "dc_offset", "repetition"}
+    assert set(classed) <= types and set(DEFECT_POINTS) <= types
