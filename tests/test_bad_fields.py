@@ -25,6 +25,7 @@ from segue.stages import STAGES
 from segue.stages.cover import TimelineEntry
 from segue.stages.degrade import Noise
 from segue.stages.score_judges import ScoreAdapter
+from segue.stages.score_stems import StemSeparator
 
 MINIMAL: dict[str, dict[str, Any]] = {
     "generate": {"prompt": {"duration_s": 1}},
@@ -40,6 +41,7 @@ MINIMAL: dict[str, dict[str, Any]] = {
 }
 INSIDE: dict[type[BaseModel], dict[str, Any]] = {
     Noise: {"snr_db": 20}, Adapter: {"path": "x"}, TimelineEntry: {"until": 1.0}, ScoreAdapter: {"name": "clap"},
+    StemSeparator: {"name": "hdemucs"},
 }  # fmt: skip
 POOL: tuple[Any, ...] = ("eight", 5, 1, 1.5, True, None, [], {"a": 1}, [[[]]])
 FAR = (1e12, -1e12)
