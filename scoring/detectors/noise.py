@@ -96,9 +96,14 @@ def _plateaus(level: Array) -> list[tuple[int, int, float]]:
     near = 5
     shortest, longest = int(_SHORTEST_S / _STEP_S), int(_LONGEST_S / _STEP_S)
     rise = level[2:] - level[:-2]
-    for k in np.flatnonzero((rise > _JUMP_DB) & (rise >= np.maximum(np.roll(rise, 1), np.roll(rise, -1)))) + 1:
-        ground = float(np.median(level[max(0, k - near) : max(k, 1)]))
-        plateau = float(np.median(level[k + 1 : k + 1 + shortest]))
+    rises = np.flatnonzero((rise > _JUMP_DB) & (rise >= np.maximum(np.roll(rise, 1), np.roll(rise, -1)))) + 1
+    rises = rises[(rises >= near) & (rises + 1 + shortest <= level.size)]
+    if not rises.size:
+        return out
+    grounds = np.median(sliding_window_view(level, near)[rises - near], axis=1)
+    plateaus = np.median(sliding_window_view(level, shortest)[rises + 1], axis=1)
+    steps = plateaus - grounds > _JUMP_DB
+    for k, ground, plateau in zip(rises[steps], grounds[steps], plateaus[steps], strict=True):
         stays = level[k + 1 : k + 1 + longest] > plateau - 0.6 * _JUMP_DB
         length = int(np.argmin(stays)) if not stays.all() else 0
         if length < shortest:
@@ -110,7 +115,7 @@ def _plateaus(level: Array) -> list[tuple[int, int, float]]:
         begin, end = float(np.mean(inside[:third])), float(np.mean(inside[-third - 1 : -1]))
         even = abs(begin - end) < _EVEN_DB and float(np.std(inside[:-1])) < _SPREAD_DB
         falls = bool(after.size) and end - float(np.median(after)) > _JUMP_DB
-        if even and falls and plateau - ground > _JUMP_DB:
+        if even and falls:
             out.append((int(first), int(last), float(plateau - max(ground, float(np.median(after))))))
     return out
 
