@@ -169,7 +169,7 @@ def page(result: dict[str, Any], command: str) -> str:
         return "–" if value is None else f"{value:{form}}"
 
     kinds = {i.name: i.defect for i in INJECTORS}
-    head = PAGE.format(command=command, clips=result["clips"], left_out=" ".join(f"{r}." for r in result["left_out"]))
+    head = PAGE.format(command=command, clips=result["clips"], left_out=" ".join(f"{r[0].upper()}{r[1:]}." for r in result["left_out"]))
     rows = []
     for name, r in result["judge"].items():
         tuned = result["tune"][name]
