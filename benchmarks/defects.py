@@ -169,7 +169,8 @@ def page(result: dict[str, Any], command: str) -> str:
         return "–" if value is None else f"{value:{form}}"
 
     kinds = {i.name: i.defect for i in INJECTORS}
-    head = PAGE.format(command=command, clips=result["clips"], left_out=" ".join(f"{r[0].upper()}{r[1:]}." for r in result["left_out"]))
+    left_out = " ".join(f"{reason[0].upper()}{reason[1:]}." for reason in result["left_out"])
+    head = PAGE.format(command=command, clips=result["clips"], left_out=left_out)
     rows = []
     for name, r in result["judge"].items():
         tuned = result["tune"][name]
