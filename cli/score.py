@@ -143,13 +143,16 @@ def _print(reports: dict[Path, QualityReport]) -> None:
 
 
 def _defects(report: QualityReport) -> Table:
-    """The defects with their times, and the stem that carries each where there are stems (none: it arises in the mix)."""
+    """The defects with their class and times, and the stem that carries each where there are stems (none: it arises in the
+    mix)."""
+    from ..scoring.detectors import class_of
+
     carried = ("stem",) if report.stems else ()
     rows = [
-        (d.type, d.severity, f"{d.start_s:.2f} s", f"{d.end_s:.2f} s", *(d.evidence.get(c) for c in carried))
+        (d.type, class_of(d.type), d.severity, f"{d.start_s:.2f} s", f"{d.end_s:.2f} s", *(d.evidence.get(c) for c in carried))
         for d in report.defects
     ]
-    return output.table(("defect", "severity", "from", "to", *carried), rows, right=("severity", "from", "to"))
+    return output.table(("defect", "class", "severity", "from", "to", *carried), rows, right=("severity", "from", "to"))
 
 
 def _better(higher: bool | None) -> str:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..scoring.adapters import Separator
     from ..scoring.report import QualityReport
 
-LENGTHS_DIFFER_S = 0.1
-
 
 def requested_stems(given: list[str] | None, separate: str | None, files: Sequence[Path]) -> dict[str, Path]:
     """The files of ``--stem``, by track. Raises RequestError where they can't belong to the files to be scored."""
@@ -40,7 +38,7 @@ def given_stems(
     report: QualityReport, stems: Mapping[str, Path], measured: Callable[[Path], tuple[QualityReport, Audio | None]]
 ) -> QualityReport:
     """The mix's report with those of its stems inside. Raises RequestError with every stem that can't be read."""
-    from ..scoring.stems import with_stems
+    from ..scoring.stems import LENGTHS_DIFFER_S, with_stems
 
     found: dict[str, QualityReport] = {}
     problems: list[Problem] = []

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from .report import Defect, QualityReport
 
 NEAR_S = 0.05
+LENGTHS_DIFFER_S = 0.1  # by more than this a stem is not as long as its mix
 FAINT_LU = 30.0  # so far below the mix a stem is a remnant: raised to be judged alone, its hiss is worse than any
 
 

@@ -18,10 +18,10 @@ from ..pipeline.spec import Spec
 from ..pipeline.take import Audio, Take
 from ..scoring.adapters import SEPARATORS, AdapterError, Separator, load_separator, missing_extra
 from ..scoring.samples import Array
+from ..scoring.stems import LENGTHS_DIFFER_S
 from .kept import kept
 from .score_judges import OrName
 
-LENGTHS_DIFFER_S = 0.1
 _WEIGHT_ENDINGS = (".safetensors", ".pt", ".pth")
 
 

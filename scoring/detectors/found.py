@@ -26,5 +26,5 @@ def found(kind: str, severity: float, span: tuple[int, int], a: Analysis, **evid
         severity=round(float(np.clip(severity, 0.0, 1.0)), 4),
         start_s=round(span[0] / a.rate_hz, 6),
         end_s=round(span[1] / a.rate_hz, 6),
-        evidence=dict(evidence),
+        evidence={name: value.item() if isinstance(value, np.generic) else value for name, value in evidence.items()},
     )

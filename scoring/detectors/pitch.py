@@ -84,7 +84,7 @@ def mistuned(a: Analysis) -> Iterator[Defect]:
     if max(off, moved) > 0:
         yield found(
             "mistuned", max(off, moved), (0, a.samples.shape[1]), a,
-            cents=round(cents, 1), agreement=round(agreed, 2), drift_cents=round(float(drift), 1),
+            cents=round(cents, 1), agreement=round(agreed, 2), drift_cents=round(drift, 1),
         )  # fmt: skip
 
 

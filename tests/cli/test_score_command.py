@@ -40,8 +40,8 @@ def test_the_stem_that_carries_a_defect_is_named(segue: Call, tracks: list[str])
     offset = next(d for d in entry["report"]["defects"] if d["type"] == "dc_offset")
     assert offset["evidence"]["stem"] == "bass"
     lines = segue("score", "mix.wav", *given).out.splitlines()
-    (row,) = [line for line in lines if line.startswith("│ dc_offset") and line.count("│") == 6]
-    assert row.split("│")[5].strip() == "bass"
+    (row,) = [line for line in lines if line.startswith("│ dc_offset") and line.count("│") == 7]
+    assert row.split("│")[6].strip() == "bass"
     assert any("mix.wav: stems" in line for line in lines)
     assert not any("stem" in line for line in segue("score", "mix.wav").out.splitlines())
 

@@ -48,6 +48,7 @@ def judge_repaint(bench: Bench, variant: str, steps: int) -> dict[str, Any]:
         f"p{k}": Repaint(source=f"clip{k}", start_s=WINDOW_S[0], end_s=WINDOW_S[1], variant=variant, steps=steps,
                          prompt=bench.prompt(k), seed=k) for k in range(len(bench.clips))
     })  # fmt: skip
+
     def flux(sounds: Iterable[torch.Tensor]) -> float:
         return float(np.mean([_flux_at_seams(sound, bench.rate_hz) for sound in sounds]))
 
