@@ -261,13 +261,12 @@ def joint_power(block: npt.NDArray[np.complex64], out: Array | None = None) -> A
 def _flatness(p: Array) -> Array:
     """Geometric over arithmetic mean of each row that has any power; bins below −100 dB of the row's mean
     raised to that."""
-    mean = p.mean(axis=1, keepdims=True)
-    heard = mean[:, 0] > 0
+    mean = p.mean(axis=1)
+    heard = mean > 0
     if not heard.all():
         p, mean = p[heard], mean[heard]
-    ratio = p / mean
-    np.maximum(ratio, 1e-10, out=ratio)
-    return np.asarray(np.exp(np.log(ratio, out=ratio).mean(axis=1)))
+    level = np.maximum(p, np.float32(1e-10) * mean[:, None])
+    return np.asarray(np.exp(np.log(level, out=level).mean(axis=1)) / mean)
 
 
 def _quantile(group: Array) -> Array:

@@ -51,14 +51,14 @@ class _Hum:
 
 
 def _slow(x: Array, rate_hz: int) -> tuple[Array, float]:
-    """`[C, T]` decimated to what holds 700 Hz, and its rate. The low-pass of 12 samples either side works on blocks of
-    `factor` samples, which one product weighs by all of its parts: only what is kept is computed."""
+    """`[C, T]` decimated to what holds 700 Hz, and its rate. A low-pass over 12 of its samples, on blocks of
+    `factor` samples that one product weighs by all of its parts: only what is kept is computed."""
     factor = max(int(rate_hz // (3.2 * _TOP_HZ)), 1)
     if factor == 1:
         return x, float(rate_hz)
     taps = firwin(12 * factor + 1, 0.8 / factor).astype(np.float32)  # symmetric: which way round does not matter
     parts = np.pad(taps, (0, factor - 1)).reshape(13, factor).T
-    size = -(-x.shape[1] // factor)
+    size = -(-x.shape[1] // factor) + 12  # with what the low-pass leaves after the end
     blocks = np.zeros((x.shape[0], size + 12, factor), np.float32)
     blocks.reshape(x.shape[0], -1)[:, 12 * factor :][:, : x.shape[1]] = x
     weighed = blocks @ parts
