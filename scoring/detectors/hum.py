@@ -65,18 +65,26 @@ def _slow(x: Array, rate_hz: int) -> tuple[Array, float]:
     return sum((weighed[:, k : k + size, k] for k in range(1, 13)), start=weighed[:, :size, 0]), rate_hz / factor
 
 
+@lru_cache(maxsize=4)
+def _kernel(rate: float) -> Array:
+    """`[size, 2F]`: what weighs a frame's samples to real and imaginary part of every band, each band's two side by side."""
+    size = int(_FRAME_S * rate)
+    window = get_window("hann", size)
+    turn = np.exp(-2j * np.pi * np.arange(size)[:, None] / rate * _BANDS_HZ)
+    return (window[:, None] * turn * (2 / window.sum())).astype(np.complex64).view(np.float32)
+
+
 def _moments(x: Array, rate: float) -> npt.NDArray[np.complexfloating]:
     """Complex amplitude of `[C, T]` in bands every 5 Hz and frames every 0.05 s, `[C, N, F]`, with the phase of a sinusoid
     at the band's centre taken out."""
-    size = int(_FRAME_S * rate)
-    starts = np.round(np.arange(0, (x.shape[1] - size) / rate, _HOP_S) * rate).astype(np.int64)
-    window = get_window("hann", size)
-    turn = np.exp(-2j * np.pi * np.arange(size)[:, None] / rate * _BANDS_HZ)
-    kernel = (window[:, None] * turn * (2 / window.sum())).astype(np.complex64)
-    frames = sliding_window_view(x, size, axis=1)[:, starts]
-    phase = np.exp(-2j * np.pi * (starts / rate)[:, None] * _BANDS_HZ).astype(np.complex64)
-    found = frames.astype(np.float32, copy=False) @ kernel.view(np.float32)  # real times complex, without complex frames
-    return np.asarray(found.view(np.complex64) * phase)
+    kernel = _kernel(rate)
+    starts = np.round(np.arange(0, (x.shape[1] - len(kernel)) / rate, _HOP_S) * rate).astype(np.int64)
+    frames = sliding_window_view(x, len(kernel), axis=1)[:, starts]
+    found = frames.astype(np.float32, copy=False) @ kernel  # real times complex, without complex frames
+    first, step = np.exp(-2j * np.pi * (starts / rate) * np.array([[_BANDS_HZ[0]], [_BIN_HZ]]))
+    turns = np.repeat(step[:, None], _BANDS_HZ.size, axis=1)  # from band to band
+    turns[:, 0] = first
+    return np.asarray(found.view(np.complex64) * np.cumprod(turns, axis=1).astype(np.complex64))
 
 
 def _coherence(z: npt.NDArray[np.complexfloating]) -> tuple[Array, Array, Array]:

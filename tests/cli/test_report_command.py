@@ -225,6 +225,7 @@ def test_a_browser_shows_it_and_complains_of_nothing(page: Path, tmp_path: Path,
     shot = tmp_path / "shot.png"
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--virtual-time-budget=4000"]
     flags += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", f"--window-size={max(width, 600)},2400"]
+    flags += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # no calls out
     run = [str(BROWSER), *flags, f"--screenshot={shot}", frame.as_uri()]
     done = subprocess.run(run, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0 and "CONSOLE" not in done.stderr, done.stderr
