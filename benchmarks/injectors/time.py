@@ -52,23 +52,31 @@ def _soften(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -
     return (np.tanh(drive * x / peak) / np.tanh(drive) * peak).astype(np.float32), [(0.0, x.shape[1] / rate_hz)]
 
 
+def _unit(x: np.ndarray, rate_hz: int, at: int) -> float:
+    """What a click at a place is measured by: the local RMS, or the largest step that the sound itself takes within 15 ms
+    where that is more. A jump no larger than those of a saw wave or a voice's pulses around it is part of them to the ear."""
+    near = int(0.015 * rate_hz)
+    own = np.abs(np.diff(x[:, max(0, at - near) : at + near], axis=1)).max()
+    return max(float(local_rms(x, rate_hz)[at]), float(own))
+
+
 def _impulses(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
-    y, rms = x.copy(), local_rms(x, rate_hz)
+    y = x.copy()
     starts = places(x, rate_hz, rng, 3, 0.001)
     for at in starts:
         width, sign, one = int(rng.integers(1, 4)), rng.choice([-1.0, 1.0]), bool(rng.integers(2))
-        shape = sign * np.array([1.0, -0.6, 0.3])[:width] * CLICK[level] * rms[at]
+        shape = sign * np.array([1.0, -0.6, 0.3])[:width] * CLICK[level] * _unit(x, rate_hz, at)
         y[: 1 if one else None, at : at + width] += shape.astype(np.float32)
     return y, seconds(starts, 0.0, rate_hz)
 
 
 def _jumps(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
     """Steps whose offset dies away over 5–30 ms: what a bad splice leaves, with a known size."""
-    y, rms = x.copy(), local_rms(x, rate_hz)
+    y = x.copy()
     starts = places(x, rate_hz, rng, 3, 0.05)
     for at in starts:
-        tail = int(0.2 * rate_hz)
-        step = rng.choice([-1.0, 1.0]) * CLICK[level] * rms[at] * np.exp(-np.arange(tail) / (rng.uniform(0.005, 0.03) * rate_hz))
+        tail, size = int(0.2 * rate_hz), CLICK[level] * _unit(x, rate_hz, at)
+        step = rng.choice([-1.0, 1.0]) * size * np.exp(-np.arange(tail) / (rng.uniform(0.005, 0.03) * rate_hz))
         part = y[:, at : at + tail]
         part += step[: part.shape[1]].astype(np.float32)
     return y, seconds(starts, 0.0, rate_hz)
@@ -223,8 +231,8 @@ INJECTORS: tuple[Injector, ...] = (
              material=_ALL),
     Injector("saturation", "saturation", SOFT_DB, "dB of tanh drive", _soften, whole=True, accepts=("clipping",
              "over_compression")),
-    Injector("impulse", "click", CLICK, "× local RMS", _impulses, audible=3, material=_BUSY),
-    Injector("discontinuity", "click", CLICK, "× local RMS", _jumps, audible=3, material=_BUSY, accepts=("dc_offset",)),
+    Injector("impulse", "click", CLICK, "× local RMS or step", _impulses, audible=3, material=_BUSY),
+    Injector("discontinuity", "click", CLICK, "× local RMS or step", _jumps, audible=3, material=_BUSY, accepts=("dc_offset",)),
     Injector("gap", "gap", GAP_S, "s", _gap, audible=1, material=_BUSY, accepts=("click", "silence")),
     Injector("cut_start", "cut_start", CUT_DB, "dB at the edge", _cut(False), material=_BUSY),
     Injector("cut_end", "cut_end", CUT_DB, "dB at the edge", _cut(True), material=_BUSY),

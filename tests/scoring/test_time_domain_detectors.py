@@ -177,7 +177,7 @@ def test_hum_is_heard_between_the_notes_of_a_bass() -> None:
 def test_a_click_is_found_wherever_it_lies_in_the_block_it_spoils(part: float) -> None:
     x = chord().copy()
     at = int((AT + 0.02 * part) * RATE)
-    x[:, at] += 0.15 * rms(x)
+    x[:, at] += 0.5 * rms(x)
     (defect,) = found(x, "click")
     assert defect.start_s == pytest.approx(at / RATE, abs=0.001)
 
@@ -230,7 +230,7 @@ def innocent(name: str) -> np.ndarray:
         "clave": lambda: _hits(t, rng, lambda u: np.sin(2 * np.pi * 2_500 * u) * np.exp(-u * 80) * attack(u, 0.0008), 0.4),
         "mallets": lambda: _hits(t, rng, lambda u: np.sin(2 * np.pi * 523 * u) * np.exp(-u * 6) * attack(u, 0.002), 0.3),
         "distorted guitar": lambda: np.tanh(8 * saws(82.4, 123.5, 164.8)) * (1 + 0.3 * np.sin(2 * np.pi * 0.7 * t)),
-        "pumping pad": lambda: saws(220, 277, 330) * np.minimum(1, 0.1 + ((2 * t) % 1) * 2),
+        "pumping pad": lambda: saws(220, 277, 330) * uniform_filter1d(np.minimum(1, 0.1 + ((2 * t) % 1) * 2), 96),
         "trance gate": lambda: saws(220, 277, 330) * uniform_filter1d(((8 * t) % 1 < 0.6).astype(float), 480),
         "long fade": lambda: saws(110, 220) * np.linspace(1, 0, t.size) ** 2,
         "pulses of a voice": lambda: sosfilt(
