@@ -128,10 +128,14 @@ def _hiss(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> 
 
 
 def _burst(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
+    """White noise that begins and ends at once, relative to the local RMS; where the treble of the sound itself is more than
+    white noise 16 dB below that, relative to that noise + 16 dB: a hi-hat hides what a flute does not."""
     y, rms, spans = x.copy(), local_rms(x, rate_hz), []
     for at in places(x, rate_hz, rng, 2, 0.3):
         n = int(rng.uniform(0.03, 0.25) * rate_hz)
-        y[:, at : at + n] += (rng.standard_normal((x.shape[0], n)) * rms[at] * _db(BURST_DB[level])).astype(np.float32)
+        bend = np.diff(x[:, at - int(0.03 * rate_hz) : at + n + int(0.03 * rate_hz)], n=2, axis=1)
+        size = max(float(rms[at]), 6.0 * _rms(bend) / np.sqrt(6))  # white noise of variance 1 has a second difference of 6
+        y[:, at : at + n] += (rng.standard_normal((x.shape[0], n)) * size * _db(BURST_DB[level])).astype(np.float32)
         spans.append((at / rate_hz, (at + n) / rate_hz))
     return y, spans
 
@@ -240,7 +244,7 @@ INJECTORS: tuple[Injector, ...] = (
     Injector("cut_end", "cut_end", CUT_DB, "dB at the edge", _cut(True), material=_BUSY),
     Injector("hum", "hum", HUM_DB, "dB of the sound's RMS", _hum, audible=3, whole=True, material=_ALL),
     Injector("noise", "noise", HISS_DB, "dB of the sound's RMS", _hiss, audible=3, whole=True, material=_ALL),
-    Injector("noise_burst", "noise_burst", BURST_DB, "dB of the local RMS", _burst, material=_BUSY, accepts=("click",)),
+    Injector("noise_burst", "noise_burst", BURST_DB, "dB of the local RMS or treble", _burst, material=_BUSY, accepts=("click",)),
     Injector("dc_offset", "dc_offset", OFFSET, "of the RMS", _offset, whole=True, material=_ALL,
              accepts=("cut_start", "cut_end")),
     Injector("pre_echo", "pre_echo", SMEAR_DB, "dB of the attack", _smear, audible=3, material=("music", "drums"),
