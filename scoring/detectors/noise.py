@@ -79,7 +79,7 @@ def noise(a: Analysis) -> Iterator[Defect]:
 
 _STEP_S, _SHORTEST_S, _LONGEST_S = 0.002, 0.024, 0.6
 _JUMP_DB, _STAYS_DB, _EVEN_DB, _SPREAD_DB = 7.0, 4.8, 3.5, 3.0
-_LEAST_BURST_DB = -50.0
+_LEAST_BURST_DB, _NO_BURST_DB, _WORST_BURST_DB = -50.0, -52.0, -10.0
 _BURST_FLATNESS = 0.3
 _BURST_BANDS, _BURST_RANGE = 6, (0.3, 0.9)  # of half the rate
 _TILT_DB, _HUMPS_DB, _RISE_DB, _BEFORE_S = 10.0, 4.2, 5.0, 0.03
@@ -156,10 +156,11 @@ def _is_noise(x: Array, rate_hz: int, first: int, last: int) -> bool:
 
 def noise_burst(a: Analysis) -> Iterator[Defect]:
     """`noise_burst`: 24 to 600 ms of noise that begins at once, stays even and ends at once (in the second difference; a
-    snare or a hi-hat decays). Severity by its level after −18 LUFS: −50 dBFS is 0.05, −10 dBFS is 1.
+    snare or a hi-hat decays). Severity by its level after −18 LUFS: −52 dBFS would be 0.05, −10 dBFS is
+    1; below −50 dBFS none is reported.
 
     >>> x = 0.2 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 24_000)[None]  # about −18 LUFS
-    >>> x[0, 24_000:26_400] += 0.1 * np.random.default_rng(0).standard_normal(2_400)  # −20 dBFS: 0.05 + 0.95·30/40
+    >>> x[0, 24_000:26_400] += 0.1 * np.random.default_rng(0).standard_normal(2_400)  # −20 dBFS: 0.05 + 0.95·32/42
     >>> [(d.type, round(d.start_s, 2), round(d.end_s, 2), round(d.severity, 1)) for d in noise_burst(Analysis(x, 24_000))]
     [('noise_burst', 1.0, 1.1, 0.8)]
     """
@@ -177,7 +178,7 @@ def noise_burst(a: Analysis) -> Iterator[Defect]:
         # white noise of variance σ² has a second difference of variance 6σ²
         size = float(np.mean(level[first:last])) - 7.8 + 20 * float(np.log10(a.gain))
         if size > _LEAST_BURST_DB:
-            severity = 0.05 + 0.95 * (size - _LEAST_BURST_DB) / 40.0
+            severity = 0.05 + 0.95 * (size - _NO_BURST_DB) / (_WORST_BURST_DB - _NO_BURST_DB)
             yield found("noise_burst", severity, (first * step, min(last * step, a.samples.shape[1])), a,
                         level_db=round(size, 1), above_beside_db=round(height, 1))  # fmt: skip
 
