@@ -149,10 +149,8 @@ def _evidence(x: Array, at: npt.NDArray[np.intp], rate_hz: int) -> tuple[Array, 
     sides = np.maximum(e[:, low - side : low].max(axis=1), e[:, high : high + side].max(axis=1))
     far = np.maximum(e[:, : low - side].max(axis=1), e[:, high + side :].max(axis=1))
     unheard = _UNHEARD * peak
-    medians = [
-        np.median(part, axis=1) + unheard
-        for part in (e[:, low - side : low], e[:, low - sound : low - side], e[:, high : high + side], e[:, high + side : high + sound])
-    ]
+    parts = ((low - side, low), (low - sound, low - side), (high, high + side), (high + side, high + sound))
+    medians = [np.median(e[:, i:j], axis=1) + unheard for i, j in parts]
     rises = 20 * np.log10(np.maximum(1.0, np.maximum(medians[0] / medians[1], medians[2] / medians[3])))
     steps = 20 * np.log10(np.maximum(1.0, medians[3] / medians[1]))
     change = np.maximum(_change_db(before, after, rate_hz, np.square(unheard)), steps)

@@ -5,6 +5,7 @@ Levels are compared with the sound's own reference level, which the caller gives
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,22 @@ def _cuts_db(x: Array, rate_hz: int, gain: float, span: tuple[int, int]) -> floa
     return 2 * near - far + _mean_db(x[:, last : last + int(20 * ms)], gain)
 
 
+def is_gating(found: Sequence[tuple[int, int]]) -> bool:
+    """Whether gaps, as ranges in order, come as a gate or a tight rhythm makes them: four and more, alike in length, evenly
+    spaced, and a good part of the time. What a broken stream loses is short against the time between.
+
+    >>> is_gating([(0, 30), (100, 130), (200, 230), (300, 330)]), is_gating([(0, 30), (170, 200), (210, 290), (300, 330)])
+    (True, False)
+    """
+    if len(found) < 4:
+        return False
+    lengths, apart = np.array([b - a for a, b in found], dtype=float), np.diff([a for a, _ in found]).astype(float)
+    beat = float(np.median(apart))
+    even = np.abs(apart / beat - np.maximum(np.round(apart / beat), 1)) < 0.15
+    alike = np.abs(lengths / np.median(lengths) - 1) < 0.3
+    return bool(even.mean() > 0.7 and alike.mean() > 0.7 and np.median(lengths) > 0.15 * beat)
+
+
 def gaps(samples: Any, rate_hz: int, gain: float = 1.0) -> list[tuple[int, int]]:
     """Drop-outs of `[C, T]` as half-open sample ranges: below −50 dB for 10–3500 ms, with more than −30 dB within the 40
     ms before *and* after (levels after multiplying by `gain`), and within the last 4 ms before and the first after it still
@@ -78,7 +95,7 @@ def gaps(samples: Any, rate_hz: int, gain: float = 1.0) -> list[tuple[int, int]]
             if min(falls, rises) > BESIDE_DB - 6:
                 found.append((a * step, min(b * step, x.shape[1])))
     cut = [span for span in found if _cuts_db(x, rate_hz, gain, span) > _CUT_DB]
-    return cut if len(found) - len(cut) >= _PAUSES else found
+    return cut if len(found) - len(cut) >= _PAUSES and not is_gating(found) else found
 
 
 def silences(samples: Any, rate_hz: int, gain: float = 1.0, shortest_s: float = 0.1) -> list[tuple[int, int]]:

@@ -29,7 +29,7 @@ def not_a_number(a: Analysis) -> Iterator[Defect]:
 
 def _flat(kind: str, tops: FlatTops, a: Analysis) -> Iterator[Defect]:
     """Crests near one another as one defect. Severity by the share of flat samples in its densest tenth of a second: 0.05 % is
-    0.3, 5 % is 1, logarithmic between."""
+    0.3, 30 % is 1, logarithmic between."""
     if not tops.runs:
         return
     ranges = merged(tops.runs, int(_NEAR_S * a.rate_hz))
@@ -43,7 +43,7 @@ def _flat(kind: str, tops: FlatTops, a: Analysis) -> Iterator[Defect]:
         flat = int(lengths[high] - lengths[low])
         until = np.searchsorted(starts, starts[low:high] + window)
         share = float(np.max(lengths[until] - lengths[low:high])) / window / a.samples.shape[0]
-        severity = 0.3 + 0.7 * np.log10(max(share, 1e-9) / 5e-4) / 2
+        severity = 0.3 + 0.7 * np.log10(max(share, 1e-9) / 5e-4) / np.log10(600)
         yield found(kind, max(severity, 0.05), (start, end), a, flat_samples=flat, crests=int(high - low))
 
 
