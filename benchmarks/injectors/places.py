@@ -24,8 +24,9 @@ def places(
     ends_s: tuple[float, ...] = (),
     window_s: float = 0.1,
 ) -> list[int]:
-    """Up to `count` sorted start samples of stretches of `length_s` with `apart_s` between them and nothing near the edges;
-    at the start of each, its end, the `ends_s` in it, and 50 ms beyond, the RMS over `window_s` is at most `down_db` below the whole's."""
+    """Up to `count` sorted start samples of stretches of `length_s` with `apart_s` between them and nothing near the edges; at
+    the start of each, its end, the `ends_s` in it, and 50 ms beyond, the RMS over `window_s` is at most `down_db` below the
+    whole's."""
     level = local_rms(x, rate_hz, window_s)
     loud = level > np.sqrt(np.square(x, dtype=np.float64).mean()) * 10 ** (-down_db / 20)
     span, margin = int(length_s * rate_hz), int(edge_s * rate_hz)

@@ -93,13 +93,13 @@ def _gap(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> M
 
 
 def _cut(end: bool) -> Inject:
+    """Up to half of the sound left off at one end, so that it begins or ends where there is sound within 10 ms."""
     def inject(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
         turned = x[:, ::-1] if end else x
-        starts = places(turned, rate_hz, rng, 1, 0.02)
+        starts = [at for at in places(turned, rate_hz, rng, 12, 0.02, 0.05, window_s=0.02) if at <= x.shape[1] // 2]
         if not starts:
             return x, []
-        at = min(starts[0], x.shape[1] // 2)
-        y = turned[:, at:].copy()
+        y = turned[:, starts[-1] :].copy()
         ramp = np.linspace(_db(CUT_DB[level]), 1.0, int(0.05 * rate_hz), dtype=np.float32)
         y[:, : ramp.size] *= ramp
         length = y.shape[1] / rate_hz

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -134,12 +135,12 @@ def _spectrum(x: Array) -> Array:
 def _bands_db(power: Array) -> Array:
     """Means of a power spectrum up to half the rate in six equal bands between 0.3 and 0.9 of it, dB."""
     edges = (np.linspace(*_BURST_RANGE, _BURST_BANDS + 1) * power.size).astype(int)
-    return 10 * np.log10([power[a:b].mean() for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    return 10 * np.log10([power[a:b].mean() for a, b in itertools.pairwise(edges)])
 
 
 def _is_noise(x: Array, rate_hz: int, first: int, last: int) -> bool:
-    """Whether the samples `first` … `last` of `[C, T]` have no lines in the upper half of their spectrum, little tilt and no humps in it, as
-    a drum or a fricative has, and more there than what is beside them."""
+    """Whether the samples `first` … `last` of `[C, T]` have no lines in the upper half of their spectrum, little tilt and no
+    humps in it, as a drum or a fricative has, and more there than what is beside them."""
     power = _spectrum(x[:, first:last])
     upper = power[int(0.45 * power.size) : int(0.9 * power.size)]
     if np.exp(np.log(upper).mean()) <= _BURST_FLATNESS * upper.mean():

@@ -22,7 +22,7 @@ _NEAR = (3, 18)  # ms before the attack: where smearing is
 _FAR, _FARTHER = (30, 50), (50, 70)  # and where it is not yet
 _MOST_FALL_DB = 6.0
 _OVERTAKEN = 30  # ms
-_FEWEST, _SHARE, _CLEAR_SHARE = 4, 0.4, 0.25
+_FEWEST, _SHARE, _CLEAR_SHARE = 5, 0.4, 0.35
 _LEAST_DB = -45.0
 _SPREAD, _MOST_DB, _ALIKE_DB = 20, -4.8, 4.5
 
@@ -111,8 +111,8 @@ def smeared(x: Array, step: int) -> tuple[npt.NDArray[np.integer[Any]], Array, A
 
 
 def pre_echo(a: Analysis) -> Iterator[Defect]:
-    """`pre_echo`: before at least 40 % of the attacks, and four, one of the octaves above 0.75 kHz lies on a step 4.5 dB and
-    more above what came before leads to expect, even, and not over 45 dB below the attack; or before a quarter of them on
+    """`pre_echo`: before at least 40 % of the attacks, and five, one of the octaves above 0.75 kHz lies on a step 4.5 dB and
+    more above what came before leads to expect, even, and not over 45 dB below the attack; or before 35 % of them on
     one of 5.5 dB. Only a coder does this to attack after attack. Severity by the step's level against the attack: −45 dB is
     0.05, −10 dB is 1.
 
