@@ -159,8 +159,8 @@ def onsets(x: np.ndarray, rate_hz: int, rise_db: float = 22.0) -> list[int]:
 
 
 def _smear(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
-    """What a transform codec's coarse quantisation leaves: noise with the attack's spectrum spread over the 20 ms before it. Attacks
-    that rise by less than 22 dB hide it: 13 dB below them it would hardly be above what sounds before."""
+    """What a transform codec's coarse quantisation leaves: noise with the attack's spectrum spread over the 20 ms before it.
+    Attacks that rise by less than 22 dB hide it: 13 dB below them it would hardly be above what sounds before."""
     y, spans = x.copy(), []
     n = int(0.02 * rate_hz)
     for at in onsets(x, rate_hz):
