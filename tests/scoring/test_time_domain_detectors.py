@@ -263,3 +263,43 @@ def test_composed_music_and_its_drums_are_left_alone(seed: int) -> None:
     made = make_clip(seed, 6.0)
     for x in (made.samples, *[s for name, s in made.stems.items() if name in ("drums", "bass")]):
         assert {kind for kind in KINDS if found(faded(x), kind)} == set()
+
+
+def test_a_clipped_passage_is_found_to_its_ends_though_louder_sound_lies_beside_it() -> None:
+    t = np.arange(4 * RATE) / RATE
+    x = 0.5 * np.sin(2 * np.pi * 220 * t) * (1 + 0.2 * np.sin(2 * np.pi * 1.3 * t))
+    first, last = int(1.05 * RATE), int(2.55 * RATE)
+    x[first:last] = x[first:last].clip(-0.3, 0.3)
+    defects = found(x[None].astype(np.float32), "clipping")
+    assert defects[0].start_s == pytest.approx(1.05, abs=0.005)
+    assert defects[-1].end_s == pytest.approx(2.55, abs=0.005)
+
+
+def test_what_pauses_by_itself_has_drop_outs_only_where_they_cut_into_the_sound() -> None:
+    rng, t = np.random.default_rng(8), np.arange(4 * RATE) / RATE
+    syllables = np.clip((t % 0.4) / 0.004, 0, 1) * np.exp(-np.maximum((t % 0.4) - 0.2, 0) / 0.012) * ((t % 0.4) < 0.3)
+    voice = 0.2 * lfilter([1], [1, -0.9], rng.standard_normal(t.size)) * syllables
+    assert found(voice[None].astype(np.float32), "gap") == []
+    lost = int(1.28 * RATE)
+    voice[lost : lost + RATE // 20] = 0.0
+    (defect,) = found(voice[None].astype(np.float32), "gap")
+    assert (defect.start_s, defect.end_s) == pytest.approx((1.28, 1.33), abs=0.002)
+
+
+def test_a_fricative_is_no_burst_but_noise_of_its_length_is() -> None:
+    rng, n, start = np.random.default_rng(9), int(0.09 * RATE), int(AT * RATE)
+    for shape, expected in ((butter(2, [4_000, 6_000], "band", fs=RATE, output="sos"), 0), (None, 1)):
+        noise = rng.standard_normal(n) if shape is None else sosfilt(shape, rng.standard_normal(n))
+        x = chord().copy()
+        x[:, start : start + n] += (0.05 * noise / rms(noise)).astype(np.float32)
+        assert len(found(x, "noise_burst")) == expected
+
+
+def test_a_click_hidden_by_attacks_of_its_size_is_not_told_from_them() -> None:
+    x = innocent("pulses of a voice")
+    start = int(2.0 * 48_000)
+    own = np.abs(np.diff(x[:, start - 1_000 : start + 1_000])).max()
+    for size, expected in ((0.3, 0), (12.0, 1)):
+        y = x.copy()
+        y[:, start] += size * own
+        assert len(found(y, "click", 48_000)) == expected
