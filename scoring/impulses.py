@@ -21,8 +21,6 @@ from .samples import Array
 ORDER = 12
 _BLOCK_S = 0.02
 _CHUNK_S = 20.0
-_PEAKED = 8.0  # a block's peak over its median: 18 dB, which noise does not reach
-_MEDIAN_OF = 4  # every fourth sample will do
 _FRAME_S = 0.0005
 _APART, _SIDE = 2, 4  # frames: where the sides of a peak begin and end at the first look
 _FIRST_LOOK = 2.5  # 8 dB above its sides
@@ -86,24 +84,13 @@ def _left_over(views: Array, a: Array) -> Array:
     return out
 
 
-def _residual(x: Array, rate_hz: int, order: int = ORDER) -> Array:
-    """What of one channel `[T]` its last `order` samples don't predict, `[T]`, in blocks of 20 ms. A click spoils the
-    predictor of the block it lies in: one with a peak 18 dB above its median is predicted also as its neighbours suggest, and
-    what leaves the smallest median is kept."""
-    size = max(int(_BLOCK_S * rate_hz), 4 * order)
-    blocks = np.pad(x, (order, (-x.size) % size)).astype(np.float32)
-    views = sliding_window_view(blocks, size + order)[::size]
-    a = prediction(views[:, order:], order).astype(np.float32)
-    out = _left_over(views, a)
-    magnitude = np.abs(out)
-    median = np.median(magnitude[:, ::_MEDIAN_OF], axis=1)
-    peaked = np.flatnonzero(magnitude.max(axis=1) > _PEAKED * median)
-    for beside in (np.maximum(peaked - 1, 0), np.minimum(peaked + 1, len(a) - 1)):
-        other = _left_over(views[peaked], a[beside])
-        least = np.median(np.abs(other[:, ::_MEDIAN_OF]), axis=1)
-        better = least < median[peaked]
-        out[peaked[better]], median[peaked[better]] = other[better], least[better]
-    return out.reshape(-1)[: x.size]
+def _residual(x: Array, rate_hz: int) -> Array:
+    """What of one channel `[T]` its last `ORDER` samples don't predict, `[T]`, in blocks of 20 ms. A click spoils the predictor
+    of the block it lies in, but not so far that it would not stand out."""
+    size = max(int(_BLOCK_S * rate_hz), 4 * ORDER)
+    blocks = np.pad(x, (ORDER, (-x.size) % size)).astype(np.float32)
+    views = sliding_window_view(blocks, size + ORDER)[::size]
+    return _left_over(views, prediction(views[:, ORDER:]).astype(np.float32)).reshape(-1)[: x.size]
 
 
 def _first_look(x: Array, e: Array, rate_hz: int, least: float) -> npt.NDArray[np.intp]:

@@ -113,11 +113,12 @@ def smeared(x: Array, step: int) -> tuple[npt.NDArray[np.integer[Any]], Array, A
 def pre_echo(a: Analysis) -> Iterator[Defect]:
     """`pre_echo`: before at least 40 % of the attacks, and five, one of the octaves above 0.75 kHz lies on a step 4.5 dB and
     more above what came before leads to expect, even, and not over 45 dB below the attack; or before 35 % of them on
-    one of 5.5 dB. Only a coder does this to attack after attack. Severity by the step's level against the attack: −45 dB is
+    one of 5.5 dB; and what rises there has the attack's spectrum and lies below it. Only a coder does this to attack after
+    attack. Severity by the step's level against the attack: −45 dB is
     0.05, −10 dB is 1.
 
     >>> one = np.repeat([0.001, 0.03, 1.0], (9_600, 960, 1_440))  # smeared from 0.2 s on, the attack at 0.22 s, 30 dB above
-    >>> x = np.tile(one, 4) * np.random.default_rng(0).standard_normal((1, 48_000))
+    >>> x = np.tile(one, 6) * np.random.default_rng(0).standard_normal((1, 72_000))
     >>> [(d.type, d.start_s, d.end_s, round(d.severity, 1)) for d in pre_echo(Analysis(x, 48_000))][:2]  # 0.05 + 0.95·15/35
     [('pre_echo', 0.2, 0.22, 0.5), ('pre_echo', 0.45, 0.47, 0.5)]
     """
