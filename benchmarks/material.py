@@ -1,8 +1,9 @@
-"""Clean sounds that defects are put into: composed music (built-in synthesiser, real instrument samples), stems, speech.
+"""Clean sounds that defects are put into: composed music (built-in synthesiser, real instrument samples), stems, speech,
+and whatever sound files a folder holds.
 
 Everything follows from a seed. `tune` takes seeds from 0, `judge` from 40,000 (those from 10,000 to 30,055 were
 seen while thresholds moved), so what a threshold was set on is never what it is judged on. Every sound is faded in and
-out, because a composed clip ends where its time is up. Knows no defect.
+out, because a composed clip ends where its time is up. Of a file nothing is known: it may have any defect. Knows no defect.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -23,13 +25,23 @@ from segue.training.corpus import Clip, make_clip
 
 FIRST_SEED = {"tune": 0, "judge": 40_000}
 SECONDS = 8.0
+FILE_SECONDS = 12.0
+_SUFFIXES = tuple(f".{name.lower()}" for name in (*soundfile.available_formats(), "opus", "aif", "oga"))
 STRIDES = (2, 4, 4, 6, 10)  # of the decoder that is said to have made every sound
 _SUSTAINED = ("strings", "woodwinds", "brass", "vocals", "synth", "keyboard")
-_WORDS = (
+_VOICES = ("en-gb", "en-us", "en-gb-scotland", "en-029", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
+_SPEAKERS = ("", "+m1", "+m3", "+m5", "+m7", "+f1", "+f2", "+f3", "+f4", "+croak")
+_SENTENCES = (
     "The north wind and the sun were disputing which was the stronger.",
     "A traveller came along, wrapped in a warm cloak, and they agreed to try.",
     "Then the sun shone out warmly, and at once the traveller took off his cloak.",
     "She sells sea shells by the sea shore, and the shells she sells are surely shells.",
+    "How much is the fare to the old market, and does the late train still stop there?",
+    "Seven hundred and forty two pages lay open on the kitchen table.",
+    "Please turn the volume down before the neighbours knock on the wall again!",
+    "Fresh bread, strong coffee and a quiet window are all that anybody needs.",
+    "Zoe thought the fifth of these theories was, at best, half finished.",
+    "In the beginning there was a hum; nobody could say where it came from.",
 )
 
 
@@ -102,13 +114,35 @@ def _fluid(seed: int) -> Sound:
 
 
 def _speech(seed: int) -> Sound:
-    made = subprocess.run(
-        ["espeak-ng", "--stdout", "-s", str(130 + 10 * (seed % 6)), "-p", str(30 + 9 * (seed % 5)),
-         " ".join(_WORDS[(seed + i) % len(_WORDS)] for i in range(2))],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    """Sentences, voice, speaker, speed and pitch follow from the seed; mono, at the 22.05 kHz that espeak-ng speaks at."""
+    rng = np.random.default_rng([seed, 0x5EECC])
+    words = " ".join(rng.permutation(_SENTENCES)[:4])
+    voice = f"{rng.choice(_VOICES)}{rng.choice(_SPEAKERS)}"
+    speed, pitch = int(rng.integers(125, 200)), int(rng.integers(25, 75))
+    made = subprocess.run(["espeak-ng", "--stdout", "-v", voice, "-s", str(speed), "-p", str(pitch), words],
+                          check=True, capture_output=True)  # fmt: skip
     samples, rate = soundfile.read(io.BytesIO(made.stdout), always_2d=True, dtype="float32")
-    return Sound("speech", "espeak-ng", seed, faded(samples.T[:, : int(SECONDS * rate)], rate), rate)
+    made_of = Sound("speech", f"espeak-ng {voice}", seed, faded(samples.T[:, : int(SECONDS * rate)], rate), rate)
+    return replace(made_of, has=("silence",)) if _rests(made_of) else made_of
+
+
+def of_files(folder: Path, clips: int, seed: int = 0) -> Iterator[Sound]:
+    """About `clips` stretches of 12 s (shorter files: all of them) of the sound files under a folder, places by `seed`, in
+    the order of their names, spread over all of them. What libsndfile can't read is left out, and so is silence. Raises
+    ValueError where there is no file it can."""
+    readable = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    if not readable:
+        raise ValueError(f"{folder} holds no sound file ({', '.join(_SUFFIXES)}); give a folder that does")
+    for number in range(clips):
+        path = readable[number * len(readable) // clips] if clips < len(readable) else readable[number % len(readable)]
+        with soundfile.SoundFile(path) as file:
+            length = min(int(FILE_SECONDS * file.samplerate), file.frames)
+            rng = np.random.default_rng([seed, number])
+            file.seek(int(rng.integers(0, file.frames - length + 1)))
+            samples = file.read(length, dtype="float32", always_2d=True).T[:2]
+            rate_hz = file.samplerate
+        if samples.size and np.abs(samples).max() > 0.01:
+            yield Sound("music", path.name, number, faded(samples, rate_hz), rate_hz)
 
 
 @cache

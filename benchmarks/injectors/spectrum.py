@@ -168,14 +168,14 @@ def thd(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Wh
 
 _PITCHED = ("music",)
 INJECTORS: tuple[Injector, ...] = (
-    Injector("mistuned", "mistuned", MISTUNED, "cents", mistuned, whole=True, material=_PITCHED),
+    Injector("mistuned", "mistuned", MISTUNED, "cents", mistuned, whole=True, material=_PITCHED, needs=("keyscale",)),
     Injector("pitch_drift", "mistuned", DRIFTING, "cents over all", pitch_drift, whole=True, material=_PITCHED),
     Injector("wrong_key", "wrong_key", FIFTHS, "fifths", wrong_key, audible=1, whole=True, material=_PITCHED,
-             accepts=("wrong_tempo",)),
+             accepts=("wrong_tempo",), needs=("keyscale",)),
     Injector("wrong_tempo", "wrong_tempo", OFF_TEMPO, "percent", wrong_tempo, whole=True, material=_PITCHED,
-             accepts=("mistuned", "wrong_key")),
+             accepts=("mistuned", "wrong_key"), needs=("bpm",)),
     Injector("tempo_drift", "tempo_drift", CHANGING, "percent over all", tempo_drift, whole=True, material=_PITCHED,
-             accepts=("mistuned", "wrong_tempo", "wrong_key")),
+             accepts=("mistuned", "wrong_tempo", "wrong_key"), needs=("bpm",)),
     Injector("muddy", "muddy", MUD_DB, "dB", muddy, whole=True, material=_PITCHED),
     Injector("biting", "harsh", BITE_DB, "dB", biting, whole=True, material=_PITCHED),
     Injector("ringing", "harsh", RING_DB, "dB", ringing, whole=True, material=_PITCHED),
