@@ -109,7 +109,7 @@ def climb(sound: Sound, injector: Injector, tally: Tally, everything: bool) -> N
     gains = 10 ** (np.random.default_rng([*key, 1]).uniform(*GAIN_DB, 6) / 20)
     before = detect(Analysis(sound.samples * np.float32(gains[5]), sound.rate_hz, sound.expected), own)
     severities = []
-    if sound.kind in injector.material and all(getattr(sound.expected, fact) is not None for fact in injector.needs):
+    if sound.kind in injector.material and all(map(sound.knows, injector.needs)):
         for level in range(5):
             damaged, true = injector.inject(sound.samples, sound.rate_hz, level, np.random.default_rng(key))
             if not true:
@@ -126,7 +126,7 @@ def climb(sound: Sound, injector: Injector, tally: Tally, everything: bool) -> N
         tally.severities.append(severities)
         tally.ladders += 1
         tally.rising += bool(np.all(np.diff(severities) >= -1e-9))
-    if any(getattr(sound.expected, fact) is None for fact in HELD_AGAINST.get(injector.defect, ())):
+    if not all(map(sound.knows, HELD_AGAINST.get(injector.defect, ()))):
         return
     tally.clean += 1
     if any(d.type == injector.defect for d in before):

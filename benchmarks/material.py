@@ -48,7 +48,8 @@ _SENTENCES = (
 @dataclass(frozen=True, eq=False)
 class Sound:
     """Clean samples `[C, T]`, float32. ``kind``: music, drums, sustained or speech; ``source``: how it was made; ``expected``:
-    what was asked of it and is true of it; ``has``: types of defect that are true of it as it is."""
+    what was asked of it and is true of it; ``has``: types of defect that are true of it as it is; ``beat_marked``: whether
+    its notes mark its beats (see `_beat_marked`)."""
 
     kind: str
     source: str
@@ -57,6 +58,11 @@ class Sound:
     rate_hz: int
     expected: Expected = field(default=Expected(strides=STRIDES))
     has: tuple[str, ...] = ()
+    beat_marked: bool = True
+
+    def knows(self, fact: str) -> bool:
+        """Whether a field of `Expected` is known, or "beat": whether its tempo is known and its notes mark the beats."""
+        return self.beat_marked and self.knows("bpm") if fact == "beat" else getattr(self.expected, fact) is not None
 
     def __str__(self) -> str:
         return f"{self.source} {self.kind} {self.seed}"
@@ -74,7 +80,22 @@ def faded(x: np.ndarray, rate_hz: int, in_s: float = 0.03, out_s: float = 0.3) -
 def _composed(clip: Clip, kind: str, source: str, samples: np.ndarray, rate_hz: int = 0) -> Sound:
     """A sound of a composed clip with its facts; drums have no key."""
     expected = Expected(clip.bpm, None if kind == "drums" else clip.keyscale, STRIDES)
-    return Sound(kind, source, clip.seed, faded(samples, rate_hz or clip.rate_hz), rate_hz or clip.rate_hz, expected)
+    rate_hz = rate_hz or clip.rate_hz
+    return Sound(kind, source, clip.seed, faded(samples, rate_hz), rate_hz, expected, beat_marked=_beat_marked(clip))
+
+
+def _beat_marked(clip: Clip) -> bool:
+    """Whether as great a share of the beats as of the dotted beats (every one and a half) has a note or a hit, by the score.
+    Else (a waltz of bars and half bars) what is heard is another tempo, at two thirds of the one it is written in."""
+    events = [event.start_s for part in (*clip.song.notes.values(), *clip.song.hits.values()) for event in part]
+    at = np.array(events) * clip.bpm / 60
+    beats = clip.duration_s * clip.bpm / 60
+
+    def marked(step: float) -> float:
+        grid = np.arange(0, beats - 0.1, step)
+        return float(np.mean([np.abs(at - place).min() < 0.05 for place in grid]))
+
+    return marked(1.0) >= marked(1.5)
 
 
 def _resampled(x: np.ndarray, rate_hz: int, to_hz: int) -> np.ndarray:

@@ -173,7 +173,7 @@ INJECTORS: tuple[Injector, ...] = (
     Injector("wrong_key", "wrong_key", FIFTHS, "fifths", wrong_key, audible=1, whole=True, material=_PITCHED,
              accepts=("wrong_tempo",), needs=("keyscale",)),
     Injector("wrong_tempo", "wrong_tempo", OFF_TEMPO, "percent", wrong_tempo, whole=True, material=_PITCHED,
-             accepts=("mistuned", "wrong_key"), needs=("bpm",)),
+             accepts=("mistuned", "wrong_key"), needs=("beat",)),
     Injector("tempo_drift", "tempo_drift", CHANGING, "percent over all", tempo_drift, whole=True, material=_PITCHED,
              accepts=("mistuned", "wrong_tempo", "wrong_key"), needs=("bpm",)),
     Injector("muddy", "muddy", MUD_DB, "dB", muddy, whole=True, material=_PITCHED),
