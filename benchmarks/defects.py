@@ -113,7 +113,7 @@ def climb(sound: Sound, injector: Injector, tally: Tally, everything: bool) -> N
         for level in range(5):
             damaged, true = injector.inject(sound.samples, sound.rate_hz, level, np.random.default_rng(key))
             if not true:
-                return
+                break
             found = detect(Analysis(damaged * np.float32(gains[level]), sound.rate_hz, sound.expected), own)
             mine = [d for d in found if d.type == injector.defect]
             placed = [d for d in mine if any(touches(d, t) for t in true)]
@@ -123,9 +123,10 @@ def climb(sound: Sound, injector: Injector, tally: Tally, everything: bool) -> N
                 compare(mine, true, tally, injector.whole)
                 allowed = {d.type for d in before} | {injector.defect, *injector.accepts}
                 tally.beside.update({d.type for d in found} - allowed)
-        tally.severities.append(severities)
-        tally.ladders += 1
-        tally.rising += bool(np.all(np.diff(severities) >= -1e-9))
+        if severities:
+            tally.severities.append(severities)
+            tally.ladders += 1
+            tally.rising += bool(np.all(np.diff(severities) >= -1e-9))
     if not all(map(sound.knows, HELD_AGAINST.get(injector.defect, ()))):
         return
     tally.clean += 1

@@ -46,7 +46,7 @@ def _is_all(t: Tones, hz: float) -> bool:
 def harsh(a: Analysis) -> Iterator[Defect]:
     """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out between the partials by more than 4.2 dB in nine
     frames of ten (16 dB is severity 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is higher),
-    or 2 to 5 kHz more than 4.2 dB above the line through the bands around them (12 dB is 1).
+    or 2 to 5 kHz more than 6 dB above the line through the bands around them (14 dB is 1).
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
     >>> z = np.fft.rfft(0.1 * np.random.default_rng(0).standard_normal(48_000))
