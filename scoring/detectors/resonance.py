@@ -16,12 +16,13 @@ from .found import found
 from .tonal_balance import bite_db, bite_severity
 
 _SELDOM = 0.2
-_STANDS_DB, _WORST_DB = 4.3, 14.0
+_STANDS_DB, _WORST_DB = 4.6, 14.0
 _OTHERS = 0.5  # of what stands out elsewhere is taken off
 _AWAY = 1 / 8  # octaves; nearer, it is the same
 _FRAMES = 8
 _CORE, _WEAKEST = 1 / 80, 0.2  # octaves to either side; of its bins
 _CORE_MORE_DB = 2.0  # by so much more does the middle of a resonance stand out than all of it
+_LINE_DB, _LINE_SHORT_DB = 11.0, 16.0  # by more than these, the middle is a line
 _SHORT_S, _SHORT_WIDTH = 0.03, 1 / 60
 _SURROUNDINGS = 33  # bands of 1/48 octave
 _LEAST = 1e-10
@@ -75,15 +76,17 @@ def _resonance(a: Analysis) -> tuple[float, float]:
     """Frequency in Hz of the narrow band that stands out most, and how far, dB, less half of how far any other does; 0 where
     nothing stands out far enough to be looked at closely. It must stand out in three ways, the least of which counts, and a
     note, a line that ends or wavers, does not in all: between the partials within ±1/30 octave (`Tones.narrow_db`), and by 2 dB
-    more within ±1/80, in four frames of five; and in half of short frames, in which what wavers is somewhere else."""
+    more within ±1/80, in four frames of five; and in half of short frames, in which what wavers is somewhere else. Where the
+    middle stands out by more than 11 dB (16 in short frames) more than all of it, it is a line, and that is taken off."""
     hz = a.tones.narrow_hz
     if not hz.size:
         return 0.0, 0.0
     standing = np.quantile(a.tones.narrow_db, _SELDOM, axis=0)
     if standing.max() <= _STANDS_DB:
         return float(hz[standing.argmax()]), 0.0
-    standing = np.minimum(standing, np.quantile(_core_db(a, hz), _SELDOM, axis=0) - _CORE_MORE_DB)
-    standing = np.minimum(standing, np.median(_short_db(a, hz), axis=0) - _CORE_MORE_DB)
+    core, short = np.quantile(_core_db(a, hz), _SELDOM, axis=0), np.median(_short_db(a, hz), axis=0)
+    line = np.maximum(core - standing - _LINE_DB, 0) + np.maximum(short - standing - _LINE_SHORT_DB, 0)
+    standing = np.minimum(standing, np.minimum(core, short) - _CORE_MORE_DB) - line
     at = int(standing.argmax())
     away = np.abs(np.log2(hz / hz[at])) >= _AWAY
     return float(hz[at]), float(standing[at] - _OTHERS * standing[away].max(initial=0.0))
@@ -96,7 +99,7 @@ def _is_all(t: Tones, hz: float) -> bool:
 
 
 def harsh(a: Analysis) -> Iterator[Defect]:
-    """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out whatever is played (see `_resonance`; 4.3 dB is
+    """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out whatever is played (see `_resonance`; 4.6 dB is
     severity 0.1, 14 dB is 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is twice as high),
     or 2 to 5 kHz more than 6 dB above the line through the bands around them (14 dB is 1).
 
