@@ -30,6 +30,7 @@ _SEGMENT_S = 24.0
 _SHORTEST_S = 5.0
 _ENOUGH_HZ = 22_050  # of a rate: higher ones say nothing more of onsets
 _AROUND_S, _SMOOTH_S = 0.2, 0.05
+_ONSET = 0.3  # the least that begins anywhere in a stretch: a soft chord has 2.5, a word 20, beating tones 0.07
 _PULSES = np.arange(1, 5)
 _SUB_BEATS = 0.4  # weight of half beats in a metre
 
@@ -139,8 +140,9 @@ TEMPI = np.exp(np.arange(np.log(SLOWEST_BPM), np.log(FASTEST_BPM), 0.005))
 
 
 def pulses(samples: Any, rate_hz: int) -> list[Pulse]:
-    """Stretches of about 24 s (at least 5 s) of onset strength (`onset_envelope`, of neighbouring samples' means where the
-    rate is high), its slow part taken off, smoothed over about 50 ms. Empty for short sounds.
+    """Stretches of about 24 s (at least 5 s) of onset strength: `onset_envelope` (of the means of neighbouring samples where
+    the rate is high), its slow part taken off, smoothed over about 50 ms. Empty for short sounds; a stretch in which nothing
+    begins is left out.
 
     >>> x = 1e-4 * np.random.default_rng(0).standard_normal(8 * 24_000)
     >>> x.reshape(16, 12_000)[:, :480] *= 1_000  # 20 ms every half second
@@ -160,7 +162,7 @@ def pulses(samples: Any, rate_hz: int) -> list[Pulse]:
     o = np.convolve(o, bell / bell.sum(), "same")
     count = max(1, round(o.size / hz / _SEGMENT_S))
     edges = np.linspace(0, o.size, count + 1).astype(int)
-    return [Pulse(o[a:b], hz, a / hz, b / hz) for a, b in pairwise(edges)]
+    return [Pulse(o[a:b], hz, a / hz, b / hz) for a, b in pairwise(edges) if o[a:b].max() >= _ONSET]
 
 
 def tempo(pulse: Pulse) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.ndimage import median_filter
+from scipy.ndimage import maximum_filter1d, median_filter
 
 from ..analysis import Analysis
 from ..report import Defect
@@ -18,11 +18,14 @@ from .tonal_balance import bite_db, bite_severity
 _SELDOM = 0.2
 _STANDS_DB, _WORST_DB = 4.6, 14.0
 _OTHERS = 0.5  # of what stands out elsewhere is taken off
-_AWAY = 1 / 8  # octaves; nearer, it is the same
+_AWAY = 1 / 8  # octaves; nearer, it is the same,
+_SKIRT = 0.5  # and what stands out half as far as a neighbour so near is the skirt of that
 _FRAMES = 8
 _CORE, _WEAKEST = 1 / 80, 0.2  # octaves to either side; of its bins
 _CORE_MORE_DB = 2.0  # by so much more does the middle of a resonance stand out than all of it
-_LINE_DB, _LINE_SHORT_DB = 11.0, 16.0  # by more than these, the middle is a line
+_LINE_DB, _LINE_SHORT_DB = 11.0, 16.0  # by more than these, the middle is like a line,
+_SURELY_DB = 6.0  # and by so much more it is one,
+_LINE_BANDS = 5  # with the bands it lies in
 _SHORT_S, _SHORT_WIDTH = 0.03, 1 / 60
 _SURROUNDINGS = 33  # bands of 1/48 octave
 _LEAST = 1e-10
@@ -77,7 +80,8 @@ def _resonance(a: Analysis) -> tuple[float, float]:
     nothing stands out far enough to be looked at closely. It must stand out in three ways, the least of which counts, and a
     note, a line that ends or wavers, does not in all: between the partials within ±1/30 octave (`Tones.narrow_db`), and by 2 dB
     more within ±1/80, in four frames of five; and in half of short frames, in which what wavers is somewhere else. Where the
-    middle stands out by more than 11 dB (16 in short frames) more than all of it, it is a line, and that is taken off."""
+    middle stands out by more than 11 dB (16 in short frames) more than all of it, that is taken off, and from 17 (22) on it is
+    a line and nothing else."""
     hz = a.tones.narrow_hz
     if not hz.size:
         return 0.0, 0.0
@@ -85,8 +89,11 @@ def _resonance(a: Analysis) -> tuple[float, float]:
     if standing.max() <= _STANDS_DB:
         return float(hz[standing.argmax()]), 0.0
     core, short = np.quantile(_core_db(a, hz), _SELDOM, axis=0), np.median(_short_db(a, hz), axis=0)
-    line = np.maximum(core - standing - _LINE_DB, 0) + np.maximum(short - standing - _LINE_SHORT_DB, 0)
-    standing = np.minimum(standing, np.minimum(core, short) - _CORE_MORE_DB) - line
+    like_a_line = np.maximum(core - standing - _LINE_DB, 0), np.maximum(short - standing - _LINE_SHORT_DB, 0)
+    lines = maximum_filter1d(np.maximum(*like_a_line), _LINE_BANDS) > _SURELY_DB
+    skirts = standing < _SKIRT * maximum_filter1d(standing, 2 * int(_AWAY * 48) + 1)
+    standing = np.minimum(standing, np.minimum(core, short) - _CORE_MORE_DB) - sum(like_a_line)
+    standing[lines | skirts] = 0.0
     at = int(standing.argmax())
     away = np.abs(np.log2(hz / hz[at])) >= _AWAY
     return float(hz[at]), float(standing[at] - _OTHERS * standing[away].max(initial=0.0))
