@@ -169,10 +169,10 @@ PAGE = """# Defects: what is found, how surely
 Written by `{command}`: {clips} clean sounds a split (composed music
 and its stems, played by the built-in synthesiser and with the real instrument samples of a General-MIDI sound font; sentences
 spoken by espeak-ng in 70 voices), known defects put in at five strengths and random times, a random gain after each. A wrong
-tempo or key is only asked of what has one, and those that detectors can't speak of without a fact are not counted as clean. Thresholds were set on other seeds than those judged on. Precision and recall count spans at audible strengths;
-*false* is the share of clean sounds in which the type is reported; *edge* the 95th percentile of the error at a span's ends (none
-where the defect has no place); *rises* the share of ladders in which severity never falls. The goal is 0.95, 0.95, at most 0.02,
-50 ms, 0.98. {left_out}
+tempo or key is only asked of what has one. Thresholds were set on other seeds than those judged on. Precision and recall count
+spans at audible strengths; *false* is the share of clean sounds in which the type is reported (of those it can be reported in);
+*edge* the 95th percentile of the error at a span's ends (none where the defect has no place); *rises* the share of ladders in
+which severity never falls. The goal is 0.95, 0.95, at most 0.02, 50 ms, 0.98. {left_out}
 
 | injected | type | precision | recall | false | edge, ms | rises | ladders | on tune: recall | false |
 |---|---|---|---|---|---|---|---|---|---|

@@ -16,14 +16,13 @@ from .found import found
 from .tonal_balance import bite_db, bite_severity
 
 _SELDOM = 0.2
-_STANDS_DB, _WORST_DB = 4.6, 14.0
-_OTHERS = 0.5  # of what stands out elsewhere is taken off
+_STANDS_DB, _WORST_DB = 3.9, 14.0
 _AWAY = 1 / 8  # octaves; nearer, it is the same,
 _SKIRT = 0.5  # and what stands out half as far as a neighbour so near is the skirt of that
 _FRAMES = 8
 _CORE, _WEAKEST = 1 / 80, 0.2  # octaves to either side; of its bins
 _CORE_MORE_DB = 2.0  # by so much more does the middle of a resonance stand out than all of it
-_LINE_DB, _LINE_SHORT_DB = 11.0, 16.0  # by more than these, the middle is like a line,
+_LINE_DB, _LINE_SHORT_DB = 11.0, 22.0  # by more than these, the middle is like a line,
 _SURELY_DB = 6.0  # and by so much more it is one,
 _LINE_BANDS = 5  # with the bands it lies in
 _SHORT_S, _SHORT_WIDTH = 0.03, 1 / 60
@@ -76,11 +75,11 @@ def _short_db(a: Analysis, hz: Array) -> Array:
 
 
 def _resonance(a: Analysis) -> tuple[float, float]:
-    """Frequency in Hz of the narrow band that stands out most, and how far, dB, less half of how far any other does; 0 where
+    """Frequency in Hz of the narrow band that stands out most, and how much further than any other, dB; 0 where
     nothing stands out far enough to be looked at closely. It must stand out in three ways, the least of which counts, and a
     note, a line that ends or wavers, does not in all: between the partials within ±1/30 octave (`Tones.narrow_db`), and by 2 dB
     more within ±1/80, in four frames of five; and in half of short frames, in which what wavers is somewhere else. Where the
-    middle stands out by more than 11 dB (16 in short frames) more than all of it, that is taken off, and from 17 (22) on it is
+    middle stands out by more than 11 dB (22 in short frames) more than all of it, that is taken off, and from 17 (28) on it is
     a line and nothing else."""
     hz = a.tones.narrow_hz
     if not hz.size:
@@ -96,17 +95,11 @@ def _resonance(a: Analysis) -> tuple[float, float]:
     standing[lines | skirts] = 0.0
     at = int(standing.argmax())
     away = np.abs(np.log2(hz / hz[at])) >= _AWAY
-    return float(hz[at]), float(standing[at] - _OTHERS * standing[away].max(initial=0.0))
-
-
-def _is_all(t: Tones, hz: float) -> bool:
-    """Whether nearly all of the power lies within ±1/12 octave: then it is the sound, and no fault of it."""
-    inside = np.abs(np.log2(np.maximum(t.frequencies, 1.0) / hz)) < 1 / 12
-    return float(t.power[inside].sum()) > 0.9 * float(t.power.sum())
+    return float(hz[at]), float(standing[at] - standing[away].max(initial=0.0))
 
 
 def harsh(a: Analysis) -> Iterator[Defect]:
-    """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out whatever is played (see `_resonance`; 4.6 dB is
+    """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out whatever is played (see `_resonance`; 3.9 dB is
     severity 0.1, 14 dB is 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is twice as high),
     or 2 to 5 kHz more than 6 dB above the line through the bands around them (14 dB is 1).
 
@@ -119,8 +112,6 @@ def harsh(a: Analysis) -> Iterator[Defect]:
     if a.tones.times_s.size < _FRAMES:
         return
     hz, peak = _resonance(a)
-    if peak > _STANDS_DB and _is_all(a.tones, hz):
-        peak = 0.0
     whole = (0, a.samples.shape[1])
     ringing = 0.1 + 0.9 * (peak - _STANDS_DB) / (_WORST_DB - _STANDS_DB) if peak > _STANDS_DB else 0.0
     excess = bite_db(a)
