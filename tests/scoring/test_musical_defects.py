@@ -172,3 +172,29 @@ def test_gain_changes_nothing_and_score_hands_over_what_was_asked() -> None:
 def test_what_can_not_be_expected_is_refused(facts: dict) -> None:
     with pytest.raises(ValueError, match="give"):
         Expected(**facts)
+
+
+def struck(beats: list[float], bpm: float, seconds: float = 10.0) -> np.ndarray:
+    """Short noises at the given beats of every four."""
+    rng, x = np.random.default_rng(1), 1e-4 * np.random.default_rng(0).standard_normal(int(seconds * RATE))
+    for bar in range(int(seconds * bpm / 240) + 1):
+        for beat in beats:
+            at = int((4 * bar + beat) * 60 / bpm * RATE)
+            x[at : at + 480] += 0.1 * rng.standard_normal(x[at : at + 480].size)
+    return x[None].astype(np.float32)
+
+
+def test_half_and_double_are_the_same_tempo_and_four_to_five_is_not() -> None:
+    x = struck([0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5], 120)
+    assert [severity(wrong_tempo, x, Expected(bpm=bpm)) for bpm in (60, 120, 240)] == [0, 0, 0]
+    assert severity(wrong_tempo, x, Expected(bpm=96)) > 0.8
+    assert severity(wrong_tempo, x, Expected(bpm=112)) < severity(wrong_tempo, x, Expected(bpm=105))
+
+
+def test_a_pitch_that_falls_by_a_semitone_is_found_though_no_stretch_of_it_is_on_a_grid() -> None:
+    t = np.arange(8 * RATE) / RATE
+    falling = np.cumsum(2 ** (-(t / 8 - 0.5) / 12)) / RATE  # 100 cents in 8 s
+    chord = 0.1 * sum(np.sin(2 * np.pi * 220 * 2 ** (k / 12) * falling) for k in (0, 4, 7, 12))[None]
+    (defect,) = mistuned(Analysis(chord.astype(np.float32), RATE))
+    assert defect.evidence["drift_cents"] == pytest.approx(-100, abs=8)
+    assert severity(mistuned, 0.1 * sum(np.sin(2 * np.pi * 220 * 2 ** (k / 12) * t) for k in (0, 4, 7, 12))[None]) == 0.0
