@@ -34,8 +34,8 @@ _COMB_LINES, _TWO_HALVES = 3, 12
 _COMB_DB, _COMB_WORST_DB = 5.0, 30.0
 
 
-def _levels(x: Array, n_fft: int, step: int, quietest: float) -> Iterator[tuple[Array, float]]:
-    """Power `[n, F]` of every `step`-th frame (half overlapped) not under `quietest` of the loudest, and its mean."""
+def _levels(x: Array, n_fft: int, step: int, quietest: float) -> Iterator[Array]:
+    """Power `[n, F]` of every `step`-th frame (half overlapped) not under `quietest` of the loudest."""
     energies = frame_energies(x, n_fft, n_fft // 2)
     chosen = np.flatnonzero(energies > quietest * energies.max())[::step]
     for z in stft_blocks(x, chosen, n_fft, n_fft // 2, 48):
