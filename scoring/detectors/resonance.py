@@ -16,7 +16,7 @@ from .found import found
 from .tonal_balance import bite_db, bite_severity
 
 _SELDOM = 0.2
-_STANDS_DB, _WORST_DB = 3.9, 14.0
+_STANDS_DB, _WORST_DB = 4.7, 14.0
 _AWAY = 1 / 8  # octaves; nearer, it is the same,
 _SKIRT = 0.5  # and what stands out half as far as a neighbour so near is the skirt of that
 _FRAMES = 8
@@ -99,7 +99,7 @@ def _resonance(a: Analysis) -> tuple[float, float]:
 
 
 def harsh(a: Analysis) -> Iterator[Defect]:
-    """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out whatever is played (see `_resonance`; 3.9 dB is
+    """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out whatever is played (see `_resonance`; 4.7 dB is
     severity 0.1, 14 dB is 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is twice as high),
     or 2 to 5 kHz more than 6 dB above the line through the bands around them (14 dB is 1).
 
