@@ -23,7 +23,7 @@ from segue.pipeline.errors import RequestError
 from segue.scoring.expected import Expected
 from segue.training.corpus import Clip, make_clip
 
-FIRST_SEED = {"tune": 0, "judge": 50_000}
+FIRST_SEED = {"tune": 0, "judge": 70_000}
 SECONDS = 8.0
 FILE_SECONDS = 12.0
 _SUFFIXES = tuple(f".{name.lower()}" for name in (*soundfile.available_formats(), "opus", "aif", "oga"))

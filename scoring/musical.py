@@ -155,7 +155,9 @@ def pulses(samples: Any, rate_hz: int) -> list[Pulse]:
         return []
     together = max(1, rate_hz // _ENOUGH_HZ)
     whole = x.shape[1] // together * together
-    envelope = onset_envelope(x[:, :whole].reshape(x.shape[0], -1, together).mean(axis=2), rate_hz // together)
+    if together > 1:  # slice by slice: a mean over so short an axis takes thirty times as long
+        x = np.add.reduce([x[:, k:whole:together] for k in range(together)]) / np.float32(together)
+    envelope = onset_envelope(x, rate_hz // together)
     hz = 1 / HOP_S
     o = np.maximum(envelope - uniform_filter1d(envelope, int(_AROUND_S * hz) + 1), 0)
     bell = np.hanning(int(_SMOOTH_S * hz) + 2)
