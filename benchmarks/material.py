@@ -28,6 +28,7 @@ SECONDS = 8.0
 FILE_SECONDS = 12.0
 _SUFFIXES = tuple(f".{name.lower()}" for name in (*soundfile.available_formats(), "opus", "aif", "oga"))
 STRIDES = (2, 4, 4, 6, 10)  # of the decoder that is said to have made every sound
+_REST_S = 0.5  # from here on it is a silence
 _SUSTAINED = ("strings", "woodwinds", "brass", "vocals", "synth", "keyboard")
 _VOICES = ("en-gb", "en-us", "en-gb-scotland", "en-029", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 _SPEAKERS = ("", "+m1", "+m3", "+m5", "+m7", "+f1", "+f2", "+f3", "+f4", "+croak")
@@ -119,14 +120,24 @@ def _stem(seed: int, kind: str, source: str = "synth") -> Sound | None:
     if not names:
         return None
     made = _composed(clip, kind, source, clip.stems[names[0]])
-    return replace(made, has=("silence",)) if _rests(made) else made
+    return replace(made, has=("silence",)) if _rests(made) or _rests_by_score(clip, names[0]) else made
 
 
 def _rests(sound: Sound) -> bool:
     """Whether half a second and more lies 60 dB under the peak: the part has a rest there."""
     heard = np.flatnonzero(np.abs(sound.samples).max(axis=0) > 1e-3 * np.abs(sound.samples).max())
     between = np.diff(heard, prepend=-1, append=sound.samples.shape[1])
-    return bool(between.max() > 0.5 * sound.rate_hz)
+    return bool(between.max() > _REST_S * sound.rate_hz)
+
+
+def _rests_by_score(clip: Clip, part: str) -> bool:
+    """Whether no note of the part is held for half a second and more. The samples can't tell: the synthesiser's parts carry a
+    noise floor some 50 dB under their notes, which goes on through their rests."""
+    until, longest = 0.0, 0.0
+    for note in sorted(clip.song.notes.get(part, ()), key=lambda note: note.start_s):
+        longest = max(longest, min(note.start_s, clip.duration_s) - until)
+        until = max(until, note.start_s + note.duration_s)
+    return part in clip.song.notes and max(longest, clip.duration_s - until) >= _REST_S
 
 
 def _fluid(seed: int) -> Sound:
