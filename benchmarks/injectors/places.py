@@ -25,14 +25,16 @@ def places(
     window_s: float = 0.1,
 ) -> list[int]:
     """Up to `count` sorted start samples of stretches of `length_s` with `apart_s` between them and nothing near the edges; at
-    the start of each, its end, the `ends_s` in it, and 50 ms beyond, the RMS over `window_s` is at most `down_db` below the
-    whole's."""
+    the start of each, its end, and 50 ms beyond, the RMS over `window_s` is at most `down_db` below the whole's. Where `ends_s`
+    names ends that it may have, the same is true of all of these, and the windows lie outside of it: what sounds inside is
+    wiped out."""
     level = local_rms(x, rate_hz, window_s)
     loud = level > np.sqrt(np.square(x, dtype=np.float64).mean()) * 10 ** (-down_db / 20)
     span, margin = int(length_s * rate_hz), int(edge_s * rate_hz)
     last = x.shape[1] - margin - span
     near = int(0.05 * rate_hz)
-    ends = [0, span, -near, span + near, *(int(end * rate_hz) + past for end in ends_s for past in (0, near))]
+    out = int(window_s * rate_hz) // 2 if ends_s else 0
+    ends = [-out, span + out, -near, span + near, *(int(end * rate_hz) + past for end in ends_s for past in (out, near))]
     chosen: list[int] = []
     for _ in range(200):
         if len(chosen) == count or last <= margin:
