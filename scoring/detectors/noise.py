@@ -79,7 +79,7 @@ def noise(a: Analysis) -> Iterator[Defect]:
 
 
 _STEP_S, _SHORTEST_S, _LONGEST_S = 0.002, 0.024, 0.6
-_JUMP_DB, _STAYS_DB, _EVEN_DB, _SPREAD_DB = 7.0, 4.8, 3.5, 3.0
+_JUMP_DB, _STAYS_DB, _EVEN_DB, _SPREAD_DB = 6.0, 5.5, 3.5, 3.5
 _LEAST_BURST_DB, _NO_BURST_DB, _WORST_BURST_DB = -50.0, -52.0, -10.0
 _BURST_FLATNESS = 0.3
 _BURST_BANDS, _BURST_RANGE = 6, (0.3, 0.9)  # of half the rate
