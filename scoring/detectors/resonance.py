@@ -18,6 +18,7 @@ from .tonal_balance import bite_db, bite_severity
 _SELDOM = 0.2
 _STANDS_DB, _WORST_DB = 4.7, 14.0
 _AWAY = 1 / 8  # octaves; nearer, it is the same,
+_RIVAL = 0.7  # of what the next stands out by: a sound of many such bands has none that rings, but one beside a formant does
 _SKIRT = 0.5  # and what stands out half as far as a neighbour so near is the skirt of that
 _FRAMES = 8
 _CORE, _WEAKEST = 1 / 80, 0.2  # octaves to either side; of its bins
@@ -75,7 +76,7 @@ def _short_db(a: Analysis, hz: Array) -> Array:
 
 
 def _resonance(a: Analysis) -> tuple[float, float]:
-    """Frequency in Hz of the narrow band that stands out most, and how much further than any other, dB; 0 where
+    """Frequency in Hz of the narrow band that stands out most, and how far, less seven tenths of the next, dB; 0 where
     nothing stands out far enough to be looked at closely. It must stand out in three ways, the least of which counts, and a
     note, a line that ends or wavers, does not in all: between the partials within ±1/30 octave (`Tones.narrow_db`), and by 2 dB
     more within ±1/80, in four frames of five; and in half of short frames, in which what wavers is somewhere else. Where the
@@ -95,7 +96,7 @@ def _resonance(a: Analysis) -> tuple[float, float]:
     standing[lines | skirts] = 0.0
     at = int(standing.argmax())
     away = np.abs(np.log2(hz / hz[at])) >= _AWAY
-    return float(hz[at]), float(standing[at] - standing[away].max(initial=0.0))
+    return float(hz[at]), float(standing[at] - _RIVAL * standing[away].max(initial=0.0))
 
 
 def harsh(a: Analysis) -> Iterator[Defect]:
