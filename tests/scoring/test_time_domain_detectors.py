@@ -286,6 +286,20 @@ def test_what_pauses_by_itself_has_drop_outs_only_where_they_cut_into_the_sound(
     assert (defect.start_s, defect.end_s) == pytest.approx((1.28, 1.33), abs=0.002)
 
 
+def test_a_voice_that_pauses_once_has_no_drop_out_but_what_breaks_it_off_is_one() -> None:
+    rng, n = np.random.default_rng(11), 3 * RATE
+    pulses = np.zeros(n)
+    pulses[:: RATE // 120] = 1.0
+    heard = np.abs(np.arange(n) / RATE - 1.53) > 0.03  # no pulse for 60 ms; the last one dies away by itself
+    formants = np.poly([0.97 * np.exp(1j * w) for w in (0.1, -0.1, 0.3, -0.3)]).real
+    voice = lfilter([1.0], formants, pulses * heard * rng.uniform(0.7, 1.0, n))
+    voice = (0.12 * voice / rms(voice)).astype(np.float32)[None]
+    assert found(voice, "gap") == []
+    lost = int(2.301 * RATE)
+    voice[:, lost : lost + RATE // 20] = 0.0
+    assert [round(d.start_s, 2) for d in found(voice, "gap")] == [2.3]
+
+
 def test_a_fricative_is_no_burst_but_noise_of_its_length_is() -> None:
     rng, n, start = np.random.default_rng(9), int(0.09 * RATE), int(AT * RATE)
     for shape, expected in ((butter(2, [4_000, 6_000], "band", fs=RATE, output="sos"), 0), (None, 1)):
