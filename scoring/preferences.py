@@ -60,7 +60,9 @@ class GroupEntry(_Record):
 
     `pcm_sha256` is over the decoded samples; `loudness_lufs` is integrated, before any normalising (None:
     there is none). `overall` is None where there is no score (NaN counts as none). `finite`: no sample is NaN
-    or infinite. Takes without a score, not finite or silent are logged and never paired.
+    or infinite. `parent` is the take of the same group that this one was made from (before a repair), `refused`
+    says why a quality gate keeps it out. Takes without a score, not finite, silent or refused are logged and
+    never paired.
     """
 
     take: str
@@ -73,10 +75,13 @@ class GroupEntry(_Record):
     rate_hz: int | None = None
     generation: Generation
     audio_path: str | None = None
+    latent_path: str | None = None
     pcm_sha256: str
     loudness_lufs: float | None = None
     finite: bool = True
     silent: bool = False
+    parent: str | None = None
+    refused: str | None = None
 
     @field_validator("overall", "loudness_lufs")
     @classmethod
@@ -90,16 +95,19 @@ class GroupEntry(_Record):
 
     @property
     def comparable(self) -> bool:
-        """Whether it may be part of a pair: scored, finite, not silent."""
-        return self.overall is not None and self.finite and not self.silent
+        """Whether it may be part of a pair: scored, finite, neither silent nor refused."""
+        return self.overall is not None and self.finite and not self.silent and self.refused is None
 
     def judged(self) -> str:
         """One text for the sound and its judgement; where it lies and in which run it was made are left
         out."""
-        return json.dumps([
+        facts: list[Any] = [
             self.pcm_sha256, self.seed, repr(self.overall), repr(self.duration_s), self.finite, self.silent,
             self.report.scorer if self.report else None, self.generation.set_alike(),
-        ])
+        ]
+        if self.parent is not None or self.refused is not None:  # so that groups without them keep their digests
+            facts.append([self.parent, self.refused])
+        return json.dumps(facts)
 
 
 class Group(_Record):
@@ -116,12 +124,17 @@ class Group(_Record):
     inputs: dict[str, str] = Field(default_factory=dict)
     labeller: str = ""
     run: str = ""
+    strata: dict[str, str] = Field(default_factory=dict)
     entries: tuple[GroupEntry, ...] = ()
 
     def content(self) -> str:
         """A digest of what was judged and how. Run, paths and the takes' order are left out, so that a
         resumed or repeated run gives the same."""
-        facts = [self.id, self.stage, self.prompt, self.inputs, self.labeller, sorted(e.judged() for e in self.entries)]
+        facts: list[Any] = [
+            self.id, self.stage, self.prompt, self.inputs, self.labeller, sorted(e.judged() for e in self.entries),
+        ]
+        if self.strata:
+            facts.append(self.strata)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode("ascii")).hexdigest()[:40]
 
     def judge(self) -> str:
