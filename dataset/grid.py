@@ -1,0 +1,130 @@
+"""A grid's prompts, the most wanted first: at each draw the cell that leaves axes and pairs of axes most evenly covered.
+
+The imbalance of N prompts is the sum of Pearson's χ² against even coverage, over every axis and every pair of axes:
+Σ (n − N/k)² / (N/k), with n the prompts that have a value (or pair of values) and k how many values (or pairs) there are. That
+is k/N · Σ n² − N, so one more prompt lowers it most (raises it least) in the cell with the smallest Σ k·n over its own values
+and pairs of values. Ties go by a fixed order out of the plan's seed. Each draw depends on those before it alone: the first 10
+of 20 prompts are the 10 prompts of a count of 10.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..pipeline.keys import derive_seed
+from ..pipeline.prompt import Prompt
+from .plan import Plan
+from .prompt_sources import Grid, TaggedPrompt, as_text, span
+
+Cell = tuple[int, ...]
+
+
+def draw_cells(shape: Sequence[int], seed: int, before: Iterable[Cell] = ()) -> Iterator[Cell]:
+    """Cells of a grid of `shape` (values an axis) without end, each where coverage is least; `before` are covered already."""
+    total = math.prod(shape)
+    key = _shuffled(total, seed).reshape(tuple(shape))  # Σ k·n of each cell, times all cells, plus its place among ties
+    weights = [(axes, math.prod(shape[a] for a in axes)) for axes in _axes_and_pairs(len(shape))]
+
+    def cover(cell: Cell) -> None:
+        for axes, count in weights:
+            place = tuple(cell[a] if a in axes else slice(None) for a in range(len(shape)))
+            key[place] += count * total
+
+    for cell in before:
+        cover(cell)
+    while True:
+        place = int(key.argmin())
+        cell = tuple(int(i) for i in np.unravel_index(place, key.shape))
+        cover(cell)
+        yield cell
+
+
+def _shuffled(count: int, seed: int) -> np.ndarray:
+    """0 … count−1 in an order out of the seed: ranks of splitmix64's outputs (Steele et al. 2014), the same on every machine."""
+    with np.errstate(over="ignore"):
+        x = (np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) + np.uint64(seed)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+    return np.argsort(np.argsort(x, kind="stable"), kind="stable").astype(np.int64)
+
+
+def imbalance(shape: Sequence[int], cells: Iterable[Cell]) -> float:
+    """The imbalance of some cells, as this module's head defines it; 0.0 for none.
+
+    >>> imbalance((2, 2), [(0, 0), (1, 1), (0, 1), (1, 0)])
+    0.0
+    >>> imbalance((2, 2), [(0, 0), (0, 0)])  # each axis: 2/2·4 − 2 = 2, their pair: 4/2·4 − 2 = 6
+    10.0
+    """
+    made = list(cells)
+    total = 0.0
+    for axes in _axes_and_pairs(len(shape)):
+        found = Counter(tuple(cell[a] for a in axes) for cell in made)
+        if made:
+            total += math.prod(shape[a] for a in axes) / len(made) * sum(n * n for n in found.values()) - len(made)
+    return total
+
+
+def _axes_and_pairs(axes: int) -> list[tuple[int, ...]]:
+    return [chosen for n in (1, 2) for chosen in itertools.combinations(range(axes), n)]
+
+
+def grid_prompts(plan: Plan) -> Iterator[TaggedPrompt]:
+    """The prompts of the plan's grid. `tags` hold the axes' values. Raises RequestError where `beyond` can't be read."""
+    grid, seed = plan.prompts.grid, plan.seed
+    assert grid is not None
+    if seed is None:
+        raise ValueError("a grid is drawn with the plan's seed, and there is none yet; call Plan.begun first")
+    before: Iterable[Cell] = ()
+    if grid.beyond is not None:
+        from .coverage import covered_prompts
+
+        axes = grid.axes
+        found = (cell_of(axes, prompt, strata) for prompt, strata in covered_prompts(plan.path(grid.beyond)))
+        before = [cell for cell in found if cell is not None]
+    cells = draw_cells([len(v) for v in grid.axes.values()], derive_seed(seed, "grid", 0), before)
+    count = grid.count if grid.count is not None else grid.cells
+    return (_prompt(grid, cell, number, seed) for number, cell in enumerate(itertools.islice(cells, count)))
+
+
+def cell_of(axes: Mapping[str, Sequence[Any]], prompt: Mapping[str, Any], strata: Mapping[str, str]) -> Cell | None:
+    """The cell an earlier prompt stands in: by its strata, else by its own fields (a tempo within a range); None where one of
+    the axes does not have it."""
+    cell = []
+    for name, values in axes.items():
+        texts = [as_text(value) for value in values]
+        given = strata.get(name)
+        place = texts.index(given) if given in texts else None
+        if place is None and name in prompt:
+            place = next((i for i, value in enumerate(values) if _holds(name, value, prompt[name])), None)
+        if place is None:
+            return None
+        cell.append(place)
+    return tuple(cell)
+
+
+def _holds(name: str, value: Any, given: Any) -> bool:
+    bounds = span(name, value)
+    return bounds[0] <= given <= bounds[1] if bounds and isinstance(given, int | float) else bool(value == given)
+
+
+def _prompt(grid: Grid, cell: Cell, number: int, seed: int) -> TaggedPrompt:
+    fixed = dict(grid.fixed)
+    pattern = fixed.pop("caption", None)
+    chosen = {name: values[i] for (name, values), i in zip(grid.axes.items(), cell, strict=True)}
+    tags = {name: as_text(value) for name, value in chosen.items()}
+    for name, value in chosen.items():
+        bounds = span(name, value)
+        if bounds is not None:
+            chosen[name] = bounds[0] + derive_seed(seed, f"grid.{name}", number) % (bounds[1] - bounds[0] + 1)
+    if pattern is not None:
+        chosen["caption"] = pattern.format(**{name: as_text(value) for name, value in {**fixed, **chosen}.items()})
+    fields = {name: value for name, value in {**fixed, **chosen}.items() if name in Prompt.model_fields}
+    return TaggedPrompt(**fields, tags=tags)

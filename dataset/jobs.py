@@ -1,0 +1,135 @@
+"""The jobs of a plan, by number and made when asked for: which prompt, which variation of which run, which seed, how many takes.
+
+A block is one prompt with all its jobs, run after run, variation after variation; block b of M jobs is numbers b·M … b·M+M−1.
+All jobs of a block have one seed, so that settings are compared at equal noise. Knows no queue and no folder but that in which
+prompts are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..pipeline.errors import Problem, RequestError
+from ..pipeline.keys import derive_seed
+from ..pipeline.pipeline import Pipeline
+from ..pipeline.prompt import Prompt
+from .plan import Plan
+from .plan_checks import strategy_problems
+from .prompts import prompt_table
+from .strata import strata_of
+from .variations import Variation, base_pipeline, placed, variations
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job: a prompt through one variation of a run. `takes` is how many its first diffusing stage makes."""
+
+    number: int
+    block: int
+    prompt: Prompt
+    strata: dict[str, str]
+    run: int
+    variation: dict[str, str]
+    takes: int
+    seed: int
+    origin: str = field(default="", compare=False)
+
+
+class Jobs:
+    """The jobs of `plan`, which must have its seed (`Plan.begun`). With the night's `folder` the prompts are kept there
+    (`prompts`). Presets are loaded once for each variation, when first needed.
+
+    Raises RequestError with every problem of the prompts or of what varies.
+    """
+
+    def __init__(self, plan: Plan, folder: Path | None = None) -> None:
+        if plan.seed is None:
+            raise ValueError("the plan has no seed yet; call Plan.begun first")
+        self.plan, self._seed = plan, plan.seed
+        self.variations = variations(plan)
+        self.prompts = prompt_table(plan, folder)
+        self._bases: dict[int, Pipeline] = {}
+
+    def __len__(self) -> int:
+        return len(self.prompts) * len(self.variations)
+
+    def __getitem__(self, number: int) -> PlannedJob:
+        block, variation = self._place(number)
+        tagged = self.prompts[block]
+        chosen = self.variations[variation]
+        return PlannedJob(
+            number=number, block=block, prompt=tagged.plain(), strata=strata_of(tagged), run=chosen.run,
+            variation=dict(chosen.settings), takes=self.base(variation).takes, seed=self.seed(block), origin=tagged.origin,
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[PlannedJob]:
+        return (self[number] for number in range(len(self)))
+
+    @property
+    def blocks(self) -> int:
+        """How many prompts there are."""
+        return len(self.prompts)
+
+    def block(self, block: int) -> range:
+        """The numbers of a prompt's jobs."""
+        if not 0 <= block < self.blocks:
+            raise IndexError(f"there is no block {block}; there are {self.blocks}")
+        each = len(self.variations)
+        return range(block * each, (block + 1) * each)
+
+    def strata(self, block: int) -> dict[str, str]:
+        """The strata of a prompt."""
+        return strata_of(self.prompts[block])
+
+    def seed(self, block: int) -> int:
+        """The seed of every job of a block, in [0, 2**63): `keys.derive_seed` of (the plan's seed, "block", block)."""
+        return derive_seed(self._seed, "block", block)
+
+    def base(self, variation: int) -> Pipeline:
+        """The preset of a variation (by its place in `variations`), with its settings, before prompt and seed are laid in."""
+        if variation not in self._bases:
+            self._bases[variation] = base_pipeline(self.plan, self.variations[variation])
+        return self._bases[variation]
+
+    def pipeline(self, number: int) -> Pipeline:
+        """What a job carries out: the preset with the job's prompt laid over its own, its seed and its takes."""
+        block, variation = self._place(number)
+        return self._laid_in(variation, block)
+
+    def _laid_in(self, variation: int, block: int) -> Pipeline:
+        base = self.base(variation)
+        prompt = self.prompts[block].plain().over(base.prompt)
+        made = base.model_copy(update={"prompt": prompt, "seed": self.seed(block)})
+        return made.placed(base._base, base._file, base._lines)
+
+    def _place(self, number: int) -> tuple[int, int]:
+        if not 0 <= number < len(self):
+            raise IndexError(f"there is no job {number}; there are {len(self)}")
+        return divmod(number, len(self.variations))
+
+    def check(self, *, offline: bool = False) -> None:
+        """Look at every variation with the first prompt, as `pipeline.prepare` does, and at what strategies and quotas ask of
+        them. Raises one RequestError with every problem, each at its place in plan or preset. Loads no weight."""
+        from ..pipeline.prepare import prepare
+
+        problems: list[Problem] = []
+        graphs = []
+        for place, variation in enumerate(self.variations):
+            try:
+                graphs.append((variation, prepare(self._laid_in(place, 0), offline=offline).graph))
+            except RequestError as error:
+                problems += [placed(self.plan, variation, problem) for problem in error.problems]
+        problems += strategy_problems(self.plan, graphs, self.strata(0), whole=not problems)
+        if problems:
+            raise RequestError(sorted(dict.fromkeys(problems), key=lambda p: (p.file or "", p.line or 0)))
+
+    def models(self) -> tuple[str, ...]:
+        """The models the variations name, each once, in order."""
+        return tuple(dict.fromkeys(self.base(i).model for i in range(len(self.variations))))
+
+
+def job_variation(jobs: Jobs, number: int) -> Variation:
+    """The variation a job carries out."""
+    return jobs.variations[number % len(jobs.variations)]
