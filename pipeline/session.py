@@ -17,13 +17,13 @@ from .audio_file import remix, resample
 from .context import Job, Numerics
 from .errors import Cancelled
 from .events import CancelToken, Event, Listener, StepDone, Warned
-from .keys import digest, numerics_facts
+from .keys import audio_key, digest, numerics_facts
 from .keys import noise as draw_noise
 from .models.base import Model, ModelInfo, VariantInfo
 from .models.pool import Pool
 from .spec import Preset
 from .store import Entry, Store
-from .take import Audio, Latent, Take
+from .take import Audio, Latent, Signal, Take
 
 
 class Counts:
@@ -134,6 +134,15 @@ class StoredViews:
         session.counts.add("audio_encodes")
         session.store.put(key, Entry(latent=latent))
         return latent
+
+
+def input_take(session: Session, name: str, audio: Audio) -> Take:
+    """The one take of input `name`; its key is a hash of its samples."""
+    key = audio_key(audio.samples, audio.rate_hz)
+    return Take(
+        stage=name, index=0, seed=session.run_seed, prompt=session.pipeline.prompt, key=key,
+        signal=Signal(audio, None, StoredViews(session, key)), lineage=({"stage": name, "type": "input", "key": key},),
+    )
 
 
 class StageContext:

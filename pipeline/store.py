@@ -13,7 +13,7 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,6 +213,15 @@ class Store:
         except OSError as error:
             raise write_error("the store's clean-up", self.root, error) from error
         return GcReport(tuple(removed), freed, len(entries) - len(removed), total)
+
+    def discard(self, keys: Iterable[str]) -> int:
+        """Remove the entries of these keys (what isn't there is passed over); gives the bytes freed. Raises `RunError`
+        when the disk refuses."""
+        try:
+            with self._folder.lock():
+                return sum(self._folder.remove([*self._folder.files_of(key)]) for key in keys)
+        except OSError as error:
+            raise write_error("the store's clean-up", self.root, error) from error
 
     def _set_aside(self, key: str, data: bytes, error: Exception) -> bool:
         """Move a damaged entry away and tell; False when it changed meanwhile (and may be whole now)."""

@@ -1,0 +1,182 @@
+"""The record of a night: prompts settled in order, one after the other, into `groups.jsonl`; how many pairs they give; which
+budget is used up.
+
+A prompt is settled when all its jobs are finished and all prompts before it are settled. So the record is always the beginning
+of what an undisturbed night would write, whatever order jobs were done in, and however often the night was killed. Knows no
+stage and no model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..pipeline.atomic import locked, write_atomic, write_error
+from ..pipeline.errors import RunError
+from ..pipeline.store import Store
+from ..scoring.groups import Group, GroupEntry
+from ..scoring.pair_rules import derive, derive_all
+from ..scoring.pair_schema import Pair
+from ..scoring.pair_strategy import Judgement
+from .catalog import NightCatalog, Settled
+from .entries import JobResult, groups_of_block
+from .folder import NightFolder
+from .jobs import Jobs
+from .keeping import settle_audio
+from .plan import Plan
+from .refusals import refusal
+
+
+class Ledger:
+    """Settles prompts of `plan` into `folder`. Processes may share it: one settles at a time."""
+
+    def __init__(self, folder: NightFolder, catalog: NightCatalog, plan: Plan, jobs: Jobs, store: Store, night: str) -> None:
+        self.folder, self.catalog, self.plan, self.jobs, self.night = folder, catalog, plan, jobs, night
+        self._store = store
+        self._per_stratum: Counter[tuple[str, ...]] = Counter()
+        self._counted = 0  # groups whose pairs are in `_per_stratum`
+
+    def spent(self, settled: Settled | None = None) -> str | None:
+        """Which budget of pairs or takes the record has used up, in words; None where it has not."""
+        now, budget = settled or self.catalog.settled(), self.plan.budget
+        if budget.pairs is not None and now.pairs >= budget.pairs:
+            return f"{now.pairs} of {budget.pairs} pairs"
+        if budget.takes is not None and now.takes >= budget.takes:
+            return f"{now.takes} of {budget.takes} takes"
+        return None
+
+    def complete(self) -> bool:
+        """Whether nothing is left to settle: every prompt is, or a budget is used up."""
+        settled = self.catalog.settled()
+        return settled.blocks >= self.jobs.blocks or self.spent(settled) is not None
+
+    def settle(self) -> int:
+        """Settle every prompt that can be; gives how many."""
+        count = 0
+        with locked(self.folder.lock):
+            self._mend()
+            while not self.complete():
+                if not self._settle_next():
+                    break
+                count += 1
+        return count
+
+    def _mend(self) -> None:
+        """Cut what a killed process wrote and did not note. Raises `RunError` when the record is shorter than it should be."""
+        wanted = self.catalog.settled().bytes
+        path = self.folder.groups
+        size = path.stat().st_size if path.exists() else 0
+        if size < wanted:
+            raise RunError(
+                f"{path} is {size} bytes long and should have {wanted}: it was cut or replaced. Restore it from a copy, or "
+                "begin the night anew in another folder."
+            )
+        if size > wanted:
+            try:
+                os.truncate(path, wanted)
+            except OSError as error:
+                raise write_error("the record", path, error) from error
+
+    def _settle_next(self) -> bool:
+        settled = self.catalog.settled()
+        found = self.catalog.results(settled.blocks)
+        if found is None:
+            return False
+        results = [JobResult.model_validate_json(text) for _, text in found if text is not None]
+        strata = self.jobs[self.jobs.block(settled.blocks)[0]].strata
+        made = groups_of_block(results, strata=strata, night=self.night)
+        groups = [self._gated(group) for group in made]
+        pairs = [pair for group in groups for pair in self._counted_pairs(group)]
+        paired = {side.provenance.take for p in pairs for side in (p.chosen, p.rejected) if side.provenance}
+        groups = [self._placed(group, paired) for group in groups]
+        lines = b"".join(group.to_json().encode("utf-8") + b"\n" for group in groups)
+        _append(self.folder.groups, lines)
+        takes = sum(len(group.entries) for group in groups)
+        self.catalog.settle(settled.blocks, bytes=settled.bytes + len(lines), groups=len(groups), takes=takes, pairs=len(pairs))
+        self._counted += len(groups)
+        self._store.discard(key for result in results for key in result.keys)
+        return True
+
+    def _gated(self, group: Group) -> Group:
+        entries = [e.model_copy(update={"refused": refusal(e, group.prompt, self.plan.gates)}) for e in group.entries]
+        return group.model_copy(update={"entries": tuple(entries)})
+
+    def _counted_pairs(self, group: Group) -> list[Pair]:
+        """The pairs the group gives, within the quotas."""
+        quotas = self.plan.quotas
+        pairs = derive(group, self.plan.strategies)
+        if quotas is None:
+            return pairs
+        if self._counted < self.catalog.settled().groups:  # another process, or an earlier one, has settled these
+            self._per_stratum.clear()
+            for pair_group in read_groups(self.folder.groups):
+                self._take_share(pair_group, derive(pair_group, self.plan.strategies))
+            self._counted = self.catalog.settled().groups
+        return self._take_share(group, pairs)
+
+    def _take_share(self, group: Group, pairs: list[Pair]) -> list[Pair]:
+        assert self.plan.quotas is not None
+        stratum = tuple(group.strata.get(key, "") for key in self.plan.quotas.by)
+        share = pairs[: max(0, self.plan.quotas.pairs - self._per_stratum[stratum])]
+        self._per_stratum[stratum] += len(share)
+        return share
+
+    def _placed(self, group: Group, paired: set[str]) -> Group:
+        """The group with the places of the audio that stays."""
+        if self.plan.audio != "paired":
+            return group
+        entries = []
+        for entry in group.entries:
+            stays = entry.take in paired or entry.latent_path is None
+            path = settle_audio(self.folder, *entry_place(entry), stays=stays)
+            entries.append(entry.model_copy(update={"audio_path": self.folder.relative(path) if path else None}))
+        return group.model_copy(update={"entries": tuple(entries)})
+
+    def write_pairs(self) -> int:
+        """Derive every pair anew, human judgements included, and replace `pairs.jsonl`; gives their number."""
+        with locked(self.folder.lock):
+            return write_pairs(self.folder, self.plan)
+
+
+def write_pairs(folder: NightFolder, plan: Plan) -> int:
+    """`pairs.jsonl` from `groups.jsonl` by the plan's strategies and quotas; gives the number of pairs."""
+    said: Sequence[Judgement] = ()
+    if folder.judgements.exists():
+        from .judgements import read_judgements
+
+        said = read_judgements(folder.judgements)
+    found = derive_all(read_groups(folder.groups), plan.strategies, quotas=plan.quotas, judgements=said)
+    lines = [pair.to_json() + "\n" for pair in found]
+    write_atomic(folder.pairs, "".join(lines).encode("utf-8"), "the preference pairs")
+    return len(lines)
+
+
+def read_groups(path: Path) -> Iterator[Group]:
+    """Every group of the record, in order; nothing where there is none. Raises `RunError` naming the line that is no group."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield Group.from_json(line)
+            except ValueError as error:
+                raise RunError(f"{path}, line {number}: this is no group ({error}). Restore the file from a copy.") from error
+
+
+def entry_place(entry: GroupEntry) -> tuple[int, str, int]:
+    """(job, stage, index) out of a take's name in the night."""
+    job, stage, index = entry.take.split("/")
+    return int(job), stage, int(index)
+
+
+def _append(path: Path, data: bytes) -> None:
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise write_error("the record", path, error) from error
+
