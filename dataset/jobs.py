@@ -1,7 +1,7 @@
 """The jobs of a plan, by number and made when asked for: which prompt, which variation of which run, which seed, how many takes.
 
 A block is one prompt with all its jobs, run after run, variation after variation; block b of M jobs is numbers b·M … b·M+M−1.
-All jobs of a block have one seed, so that settings are compared at equal noise. Knows no queue and no folder but that in which
+All jobs of a block have one seed, so that settings are compared at equal noise. Knows no queue and no file but that in which
 prompts are kept.
 """
 
@@ -19,7 +19,7 @@ from .plan import Plan
 from .plan_checks import strategy_problems
 from .prompts import prompt_table
 from .strata import strata_of
-from .variations import Variation, base_pipeline, placed, variations
+from .variations import base_pipeline, placed, variations
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,27 @@ class PlannedJob:
 
 
 class Jobs:
-    """The jobs of `plan`, which must have its seed (`Plan.begun`). With the night's `folder` the prompts are kept there
-    (`prompts`). Presets are loaded once for each variation, when first needed.
+    """The jobs of `plan`, which must have its seed (`Plan.begun`). Where the file `kept` is there, the prompts are those in it,
+    and else they are resolved now (sounds described, a grid drawn); `keep` writes them to it. Presets are loaded once for
+    each variation, when first needed.
 
-    Raises RequestError with every problem of the prompts or of what varies.
+    Raises RequestError with every problem of the prompts or of what varies, and where kept prompts are not this plan's.
     """
 
-    def __init__(self, plan: Plan, folder: Path | None = None) -> None:
+    def __init__(self, plan: Plan, kept: Path | None = None) -> None:
         if plan.seed is None:
             raise ValueError("the plan has no seed yet; call Plan.begun first")
-        self.plan, self._seed = plan, plan.seed
+        self.plan, self._seed, self._kept = plan, plan.seed, kept
         self.variations = variations(plan)
-        self.prompts = prompt_table(plan, folder)
+        self.prompts = prompt_table(plan, kept)
         self._bases: dict[int, Pipeline] = {}
+        self._kinds = _kinds([variation.run for variation in self.variations])
+
+    def keep(self) -> None:
+        """Write the prompts to the file `kept`, unless they are there already, so that a resume finds these and resolves none
+        again. Its folder must exist. Raises RunError when the disk refuses."""
+        if self._kept is not None and not self._kept.exists():
+            self.prompts.keep(self._kept)
 
     def __len__(self) -> int:
         return len(self.prompts) * len(self.variations)
@@ -78,6 +86,18 @@ class Jobs:
             raise IndexError(f"there is no block {block}; there are {self.blocks}")
         each = len(self.variations)
         return range(block * each, (block + 1) * each)
+
+    def block_of(self, number: int) -> int:
+        """The prompt of a job."""
+        return self._place(number)[0]
+
+    def kind(self, number: int) -> str:
+        """What a job has in common with those of other prompts: its run, and which variation of it (``"0"``, ``"1.2"``)."""
+        return self._kinds[self._place(number)[1]]
+
+    def first_of_kinds(self) -> dict[str, int]:
+        """The first job of each kind."""
+        return {kind: number for number, kind in enumerate(self._kinds)}
 
     def strata(self, block: int) -> dict[str, str]:
         """The strata of a prompt."""
@@ -125,11 +145,11 @@ class Jobs:
         if problems:
             raise RequestError(sorted(dict.fromkeys(problems), key=lambda p: (p.file or "", p.line or 0)))
 
-    def models(self) -> tuple[str, ...]:
-        """The models the variations name, each once, in order."""
-        return tuple(dict.fromkeys(self.base(i).model for i in range(len(self.variations))))
+    def models(self) -> tuple[tuple[str, Path | None], ...]:
+        """The models the jobs use, each once: name, and the folder a relative one starts from."""
+        bases = [self.base(place) for place in range(len(self.variations))]
+        return tuple(dict.fromkeys((base.model, base._base) for base in bases if any(s.diffuses for s in base.stages.values())))
 
 
-def job_variation(jobs: Jobs, number: int) -> Variation:
-    """The variation a job carries out."""
-    return jobs.variations[number % len(jobs.variations)]
+def _kinds(runs: list[int]) -> list[str]:
+    return [str(run) if runs.count(run) == 1 else f"{run}.{place - runs.index(run)}" for place, run in enumerate(runs)]

@@ -1,7 +1,7 @@
 """A plan's prompts, one by one by their number, however many: held in a file, of which only the places are in memory.
 
-Whatever they come from (list, file, grid, sounds), they are resolved once, in order, and kept as ``prompts.jsonl`` in the
-night's folder: a resume describes no sound again and draws no grid again. The kept file is itself a prompt file.
+Whatever they come from (list, file, grid, sounds), they are resolved once, in order, and can be kept: a resume describes no
+sound again and draws no grid again. A kept file is itself a prompt file, after a first line that says what it follows from.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..pipeline.atomic import write_error
+from ..pipeline.atomic import sync_folder, write_error, write_temp
 from ..pipeline.errors import Problem, RequestError
-from ..pipeline.keys import canonical_json
+from ..pipeline.home import exists
+from ..pipeline.keys import digest
 from .plan import Plan
 from .prompt_file import HEADER, read_prompts
 from .prompt_sources import TaggedPrompt
 
-NAME = "prompts.jsonl"
 _CHUNK = 1 << 20
+_MARK = f'{{"{HEADER}"'.encode("ascii")
 
 
 class PromptTable:
-    """Tagged prompts by number. Made from an iterable (into a file without a name), or of a kept file (`open`)."""
+    """Tagged prompts by number: ``table[3]``, ``len(table)``. Made of an iterable (in a file without a name) or of a kept
+    file; any thread may read."""
 
-    def __init__(self, prompts: Iterable[TaggedPrompt]) -> None:
-        file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115: held as long as the table
-        _write(file, prompts, header=None)
-        file.flush()
-        self._hold(file)
-
-    @classmethod
-    def open(cls, path: Path) -> PromptTable:
-        """The table in a file that `keep` wrote. Raises OSError."""
-        table = cls.__new__(cls)
-        table._hold(path.open("rb"))
-        return table
-
-    def _hold(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file, self._fd = file, file.fileno()
         ends = _line_ends(self._fd)
-        starts = np.concatenate([[0], ends[:-1]]).astype(np.int64) if len(ends) else ends
-        if len(ends) and os.pread(self._fd, len(HEADER) + 3, 0).startswith(f'{{"{HEADER}"'.encode()):
-            starts, ends = starts[1:], ends[1:]
-        self._starts, self._ends = starts, ends
+        starts = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]])[: len(ends)]
+        head = int(os.pread(self._fd, len(_MARK), 0) == _MARK)
+        self._starts, self._ends = starts[head:], ends[head:]
+
+    @classmethod
+    def of(cls, prompts: Iterable[TaggedPrompt], header: dict[str, object] | None = None) -> PromptTable:
+        """The table of some prompts, under a header."""
+        file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (held as long as the table)
+        if header is not None:
+            file.write(json.dumps(header).encode("ascii") + b"\n")
+        for prompt in prompts:
+            facts = prompt.model_dump(mode="json", exclude_defaults=True)
+            file.write(json.dumps(facts, ensure_ascii=False).encode("utf-8") + b"\n")
+        file.flush()
+        return cls(file)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -63,26 +63,56 @@ class PromptTable:
     def __iter__(self) -> Iterator[TaggedPrompt]:
         return (self[number] for number in range(len(self)))
 
+    def keep(self, path: Path) -> None:
+        """Write the table to `path`, whole or not at all. Raises RunError when the disk refuses."""
+        try:
+            temp = write_temp(path.parent, b"", durable=False)
+            try:
+                with temp.open("wb") as file:
+                    for data in _chunks(self._fd):
+                        file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temp.replace(path)
+            except BaseException:
+                temp.unlink(missing_ok=True)
+                raise
+            sync_folder(path.parent)
+        except OSError as error:
+            raise write_error("the night's prompts", path, error) from error
+
+
+def _chunks(fd: int) -> Iterator[bytes]:
+    place = 0
+    while data := os.pread(fd, _CHUNK, place):
+        yield data
+        place += len(data)
+
 
 def _line_ends(fd: int) -> np.ndarray:
     """Places after each line end of a file."""
-    found, place = [], 0
-    while data := os.pread(fd, _CHUNK, place):
+    found, place = [np.zeros(0, dtype=np.int64)], 0
+    for data in _chunks(fd):
         found.append(np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")) + (place + 1))
         place += len(data)
-    return np.concatenate(found).astype(np.int64) if found else np.zeros(0, dtype=np.int64)
+    return np.concatenate(found)
 
 
-def _write(file: BinaryIO, prompts: Iterable[TaggedPrompt], header: dict[str, object] | None) -> None:
-    if header is not None:
-        file.write(json.dumps(header).encode("ascii") + b"\n")
-    for prompt in prompts:
-        facts = prompt.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        file.write(json.dumps(facts, ensure_ascii=False).encode("utf-8") + b"\n")
+def prompt_table(plan: Plan, kept: Path | None = None) -> PromptTable:
+    """The plan's prompts: those in the file `kept` where it is there, else resolved now (and kept nowhere yet).
+
+    Raises RequestError with every problem of the prompts, and for kept prompts that follow from other words or from another
+    prompt file than the plan's. A prompt file that is gone since is not missed.
+    """
+    if kept is not None and kept.exists():
+        _must_follow_from(plan, kept)
+        return PromptTable(kept.open("rb"))
+    header = _header(plan)
+    return PromptTable.of(resolve(plan), header)
 
 
 def resolve(plan: Plan) -> Iterator[TaggedPrompt]:
-    """The plan's prompts in order, from whatever it names. Sounds are described here. Raises RequestError."""
+    """The plan's prompts in order, from whatever it names; sounds are described here. Raises RequestError."""
     source = plan.prompts
     if source.list is not None:
         return iter(source.list)
@@ -94,74 +124,46 @@ def resolve(plan: Plan) -> Iterator[TaggedPrompt]:
         return grid_prompts(plan)
     from .captions import captioned
 
-    assert source.captions is not None
-    return captioned(plan, source.captions)
+    return captioned(plan)
 
 
-def source_digest(plan: Plan) -> str:
-    """What the prompts follow from: the plan's own words about them, and the prompt file's bytes. Raises RequestError for a file
-    that can't be read."""
-    facts = plan.prompts.model_dump(mode="json", exclude_none=True)
-    digest = hashlib.sha256(canonical_json([facts, plan.seed if plan.prompts.grid is not None else None]).encode("ascii"))
-    if plan.prompts.file is not None:
-        path = plan.path(plan.prompts.file)
-        try:
-            with path.open("rb") as file:
-                while data := file.read(_CHUNK):
-                    digest.update(data)
-        except OSError as error:
-            cause = f"the prompt file can't be read: {error.strerror or error}"
-            raise RequestError(plan.problem(f"{cause} ({path})", "correct the path (relative ones start at the plan)", "prompts", "file")) from error
-    return digest.hexdigest()
+def _header(plan: Plan) -> dict[str, object]:
+    """What the prompts follow from: the plan's words about them (a grid's seed with them), the prompt file's bytes."""
+    return {HEADER: 1, "words": _words(plan), "file_sha256": _file_sha256(plan)}
 
 
-def prompt_table(plan: Plan, folder: Path | None = None) -> PromptTable:
-    """The plan's prompts. With the night's `folder` (which must exist) they are kept there the first time, and taken from there
-    ever after; without one they are resolved and kept nowhere.
-
-    Raises RequestError with every problem of the prompts, and for kept prompts that are those of other words or of another
-    prompt file; RunError when the disk refuses.
-    """
-    if folder is None:
-        return PromptTable(resolve(plan))
-    path = folder / NAME
-    digest = source_digest(plan)
-    if path.exists():
-        _must_follow_from(plan, digest, path)
-        return PromptTable.open(path)
-    _keep(plan, digest, path)
-    return PromptTable.open(path)
+def _words(plan: Plan) -> str:
+    return digest([plan.prompts.model_dump(mode="json", exclude_none=True), plan.seed if plan.prompts.grid is not None else None])
 
 
-def _must_follow_from(plan: Plan, digest: str, path: Path) -> None:
-    with path.open("rb") as file:
+def _file_sha256(plan: Plan) -> str | None:
+    """Of the prompt file; None where the plan has none. Raises RequestError for one that can't be read."""
+    if plan.prompts.file is None:
+        return None
+    path = plan.path(plan.prompts.file)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        cause = f"the prompt file {path} can't be read: {getattr(error, 'strerror', None) or error}"
+        fix = "correct the path (relative ones start at the plan) or its rights"
+        raise RequestError(plan.problem(cause, fix, "prompts", "file")) from error
+
+
+def _must_follow_from(plan: Plan, kept: Path) -> None:
+    with kept.open("rb") as file:
         first = file.readline()
     try:
-        kept = json.loads(first)["source_sha256"]
+        before = json.loads(first)
+        words, sha256 = before["words"], before["file_sha256"]
     except (ValueError, KeyError, TypeError):
-        raise RequestError(Problem("these are no kept prompts of a night", "move the file aside", file=str(path), line=1)) from None
-    if kept == digest:
-        return
-    given = plan.prompts.file
-    what = f"the prompt file {plan.path(given)} is not what it was" if given is not None else "the plan's prompts are others"
-    cause = f"{what} when this night was begun; its prompts are kept in {path}"
-    key = ("prompts", "file") if given is not None else ("prompts",)
-    raise RequestError(plan.problem(cause, "restore it, or begin another night in another folder", *key))
-
-
-def _keep(plan: Plan, digest: str, path: Path) -> None:
-    """Written beside, and renamed when whole: a night that dies here begins anew."""
-    temp = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-prompts-", delete=False) as file:
-            temp = Path(file.name)
-            _write(file, resolve(plan), {HEADER: 1, "source_sha256": digest})  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        temp.chmod(0o644)
-        temp.replace(path)
-    except OSError as error:
-        raise write_error("the night's prompts", path, error) from error
-    finally:
-        if temp is not None:
-            temp.unlink(missing_ok=True)
+        problem = Problem("these are no kept prompts of a night", "move the file aside", file=str(kept), line=1)
+        raise RequestError(problem) from None
+    fix = "restore it, or begin another night in another folder"
+    if words != _words(plan):
+        cause = f"the prompts kept in {kept} are those of other words than the plan's"
+        raise RequestError(plan.problem(cause, fix, "prompts"))
+    file = plan.path(plan.prompts.file) if plan.prompts.file is not None else None
+    if file is not None and exists(file) and sha256 != _file_sha256(plan):
+        cause = f"the prompt file {file} is not what it was when this night was begun (its prompts are kept in {kept})"
+        raise RequestError(plan.problem(cause, fix, "prompts", "file"))
