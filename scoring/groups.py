@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+from math import isfinite
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -55,11 +55,11 @@ class Generation(_Record):
 
 
 def _sorted(facts: dict[str, Any] | None) -> str | None:
-    return json.dumps(facts, sort_keys=True) if facts else None
+    return repr(sorted(facts.items())) if facts else None
 
 
-class GroupEntry(_Record):
-    """One take of a group, as it was scored.
+class TakeFacts(_Record):
+    """One take of a group, as it was scored; `GroupEntry` has its whole report, `LeanEntry` what pairs need of it.
 
     `pcm_sha256` is over the decoded samples; `loudness_lufs` is integrated, before any normalising (None:
     there is none). `overall` is None where there is no score (NaN counts as none). `finite`: no sample is NaN
@@ -73,7 +73,7 @@ class GroupEntry(_Record):
     key: str = ""
     seed: int
     overall: float | None = None
-    report: QualityReport | None = None
+    report: Any = None
     duration_s: float = Field(ge=0)
     rate_hz: int | None = None
     generation: Generation
@@ -89,12 +89,29 @@ class GroupEntry(_Record):
     @field_validator("overall", "loudness_lufs")
     @classmethod
     def _number(cls, value: float | None) -> float | None:
-        return value if value is not None and math.isfinite(value) else None
+        return value if value is not None and isfinite(value) else None
 
     @property
     def defects(self) -> tuple[str, ...]:
         """Names of the defects the report found, worst first."""
         return self.report.defect_types() if self.report else ()
+
+    @property
+    def scorer(self) -> str:
+        """Who scored, with version; empty without a report."""
+        return self.report.scorer if self.report else ""
+
+    def measured(self) -> dict[str, float | None]:
+        """Metric name -> value; None where it does not exist or is no finite number."""
+        metrics = self.report.metrics if self.report else {}
+        return {n: v if (v := metric.value) is not None and isfinite(v) else None for n, metric in metrics.items()}
+
+    def value(self, metric: str) -> float | None:
+        """``overall`` or a metric of the report; None where there is no finite number."""
+        if metric == "overall":
+            return self.overall
+        found = self.report.metrics.get(metric) if self.report else None
+        return found.value if found and found.value is not None and isfinite(found.value) else None
 
     @property
     def comparable(self) -> bool:
@@ -113,7 +130,13 @@ class GroupEntry(_Record):
         return json.dumps(facts)
 
 
-class Group(_Record):
+class GroupEntry(TakeFacts):
+    """One take of a group with its whole report: what is logged."""
+
+    report: QualityReport | None = None
+
+
+class GroupFacts(_Record):
     """All takes that shared prompt, conditioning inputs and scoring stage.
 
     `prompt` are the prompt's given fields (caption, lyrics, bpm, keyscale …), `inputs` the keys of the
@@ -128,6 +151,16 @@ class Group(_Record):
     labeller: str = ""
     run: str = ""
     strata: dict[str, str] = Field(default_factory=dict)
+    entries: tuple[TakeFacts, ...] = ()
+
+    def judge(self) -> str:
+        """Who judged: `labeller`, or the scorers named in the reports."""
+        return self.labeller or "+".join(sorted({e.scorer for e in self.entries if e.scorer}))
+
+
+class Group(GroupFacts):
+    """A group with everything that is known of it: one line of a log."""
+
     entries: tuple[GroupEntry, ...] = ()
 
     def content(self) -> str:
@@ -139,10 +172,6 @@ class Group(_Record):
         if self.strata:
             facts.append(self.strata)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode("ascii")).hexdigest()[:40]
-
-    def judge(self) -> str:
-        """Who judged: `labeller`, or the scorers named in the reports."""
-        return self.labeller or "+".join(sorted({e.report.scorer for e in self.entries if e.report}))
 
     def to_json(self) -> str:
         """One line of strict JSON; NaN and infinite metric values become null."""

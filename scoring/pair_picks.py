@@ -8,40 +8,38 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from .groups import GroupEntry
+from .groups import TakeFacts
 from .pair_strategy import OVERALL, Judgement, PairStrategy, sign
 
 SAME_LENGTH_S = 1e-3  # takes whose lengths differ by at most this are of equal duration
 TIE = 1e-6            # values that differ by no more than this are a tie, whatever the margin asked for
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
+class Pick(NamedTuple):
     """A comparison that becomes a pair: `margin` in the unit of `metric`; `width` is what a cap goes by (for domination
     in standard deviations, otherwise the margin)."""
 
-    best: GroupEntry
-    worst: GroupEntry
+    best: TakeFacts
+    worst: TakeFacts
     margin: float
     width: float
     metric: str = OVERALL
     labeller: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Ranked:
+class _Ranked(NamedTuple):
     value: float  # more is better
-    entry: GroupEntry
+    entry: TakeFacts
     settings: tuple[object, ...] | None
 
 
-def picks(entries: Iterable[GroupEntry], strategy: PairStrategy, judgements: Sequence[Judgement] = ()) -> list[Pick]:
+def picks(entries: Iterable[TakeFacts], strategy: PairStrategy, judgements: Sequence[Judgement] = ()) -> list[Pick]:
     """The comparisons among `entries` (of one group), at most `strategy.cap`. The order of `entries` has no influence,
     that of `judgements` (of this group) only in that a labeller's last word on two takes counts.
 
-    >>> from segue.scoring.groups import Generation
+    >>> from segue.scoring.groups import Generation, GroupEntry
     >>> takes = [GroupEntry(take=f"t{i}", index=i, seed=i, overall=s, duration_s=8.0, generation=Generation(seed=i),
     ...                     pcm_sha256=str(i)) for i, s in enumerate((5.0, 9.0, 1.0, 7.0))]
     >>> [(p.best.take, p.worst.take, p.margin) for p in picks(takes, PairStrategy(rule="topk", k=2))]
@@ -69,10 +67,10 @@ def picks(entries: Iterable[GroupEntry], strategy: PairStrategy, judgements: Seq
     return [kept[i] for i in sorted(widest)]
 
 
-def as_long(a: GroupEntry, b: GroupEntry) -> bool:
+def as_long(a: TakeFacts, b: TakeFacts) -> bool:
     """Whether two takes are of equal duration, within `SAME_LENGTH_S`.
 
-    >>> from segue.scoring.groups import Generation
+    >>> from segue.scoring.groups import Generation, GroupEntry
     >>> a, b, c = (GroupEntry(take="t", index=0, seed=0, duration_s=d, generation=Generation(seed=0), pcm_sha256="")
     ...            for d in (8.0, 8.0009, 8.0011))
     >>> as_long(a, b), as_long(a, c)
@@ -81,11 +79,11 @@ def as_long(a: GroupEntry, b: GroupEntry) -> bool:
     return abs(a.duration_s - b.duration_s) <= SAME_LENGTH_S
 
 
-def _order(entry: GroupEntry) -> tuple[object, ...]:
-    return entry.index, entry.take, entry.pcm_sha256, repr(entry.overall)
+def _order(entry: TakeFacts) -> tuple[object, ...]:
+    return entry.index, entry.take, entry.pcm_sha256, entry.overall
 
 
-def _ranked_picks(entries: Sequence[GroupEntry], strategy: PairStrategy) -> Iterator[Pick]:
+def _ranked_picks(entries: Sequence[TakeFacts], strategy: PairStrategy) -> Iterator[Pick]:
     metric = strategy.ranked_by
     ranked = _ranked(entries, metric, strategy.compare in ("seeds", "params"))
     floor = strategy.margin * (_sd([r.value for r in ranked]) if strategy.margin_unit == "sd" else 1.0)
@@ -95,22 +93,15 @@ def _ranked_picks(entries: Sequence[GroupEntry], strategy: PairStrategy) -> Iter
             yield Pick(best.entry, worst.entry, gap, gap, metric)
 
 
-def _ranked(entries: Iterable[GroupEntry], metric: str, with_settings: bool) -> list[_Ranked]:
+def _ranked(entries: Iterable[TakeFacts], metric: str, with_settings: bool) -> list[_Ranked]:
     """Best first; takes without the metric are left out."""
     direction = sign(metric)
     found = [
         _Ranked(direction * value, e, e.generation.settings() if with_settings else None)
         for e in entries
-        if (value := _value(e, metric)) is not None
+        if (value := e.value(metric)) is not None
     ]
     return sorted(found, key=lambda r: -r.value)  # stable: equal values stay in the entries' order
-
-
-def _value(entry: GroupEntry, metric: str) -> float | None:
-    if metric == OVERALL:
-        return entry.overall
-    found = entry.report.metrics.get(metric) if entry.report else None
-    return found.value if found and found.value is not None and math.isfinite(found.value) else None
 
 
 def _sd(values: Sequence[float]) -> float:
@@ -172,7 +163,8 @@ def _parts(ranked: list[_Ranked], made_alike: bool) -> Iterator[list[_Ranked]]:
         parts += lengths
     parts.sort(key=lambda part: part[0].entry.duration_s)
     for part in parts:
-        part.sort(key=lambda r: (-r.value, *_order(r.entry)))
+        if part[0].entry.duration_s != part[-1].entry.duration_s:  # sorting by length has mixed them
+            part.sort(key=lambda r: (-r.value, *_order(r.entry)))
         once = {one.entry.pcm_sha256: one for one in reversed(part)}  # the best of each sound
         yield [one for one in part if once[one.entry.pcm_sha256] is one]
 
@@ -190,13 +182,13 @@ def _repairs(ranked: list[_Ranked], strategy: PairStrategy) -> Iterator[tuple[_R
         yield from ((one, before[take]) for one in repairs[take][:most])
 
 
-def _dominations(entries: Sequence[GroupEntry], strategy: PairStrategy) -> Iterator[Pick]:
+def _dominations(entries: Sequence[TakeFacts], strategy: PairStrategy) -> Iterator[Pick]:
     """Every comparison in which one take is nowhere worse and somewhere better by the margin. The pair's metric is the
     one that shows it most clearly, in standard deviations."""
     directions = [sign(name) for name in strategy.metrics]
     known = []
     for entry in entries:
-        values = [_value(entry, name) for name in strategy.metrics]
+        values = [entry.value(name) for name in strategy.metrics]
         found = [d * v for d, v in zip(directions, values, strict=True) if v is not None]
         if len(found) == len(values):
             known.append((entry, found, entry.generation.settings()))
@@ -217,14 +209,14 @@ def _dominations(entries: Sequence[GroupEntry], strategy: PairStrategy) -> Itera
 
 
 def _may_compare(
-    best: GroupEntry, worst: GroupEntry, alike: bool, strategy: PairStrategy, takes: dict[str, GroupEntry]
+    best: TakeFacts, worst: TakeFacts, alike: bool, strategy: PairStrategy, takes: dict[str, TakeFacts]
 ) -> bool:
     if strategy.compare == "repair":
         return best.parent is not None and takes.get(best.parent) is worst
     return {"seeds": alike, "params": not alike}.get(strategy.compare, True)
 
 
-def _majorities(entries: Sequence[GroupEntry], judgements: Iterable[Judgement], margin: float) -> Iterator[Pick]:
+def _majorities(entries: Sequence[TakeFacts], judgements: Iterable[Judgement], margin: float) -> Iterator[Pick]:
     named = {name: e for e in reversed(entries) for name in (e.take, e.pcm_sha256)}
     words: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)  # two sounds -> labeller -> 1 the first, -1 the second
     for judgement in judgements:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from .groups import Group
+from .groups import GroupFacts
 from .pair_picks import SAME_LENGTH_S, TIE, picks
 from .pair_record import pair_record
 from .pair_schema import Pair
@@ -18,7 +18,7 @@ from .pair_strategy import Judgement, PairStrategy, Quota
 __all__ = ["SAME_LENGTH_S", "TIE", "Judgement", "PairStrategy", "Quota", "derive", "derive_all", "pairs_best_worst"]
 
 
-def derive(group: Group, strategies: Sequence[PairStrategy], judgements: Iterable[Judgement] = ()) -> list[Pair]:
+def derive(group: GroupFacts, strategies: Sequence[PairStrategy], judgements: Iterable[Judgement] = ()) -> list[Pair]:
     """The pairs of one group, strategy by strategy.
 
     Only takes that are scored, finite, neither silent nor refused, that sound different and are of equal duration
@@ -27,7 +27,7 @@ def derive(group: Group, strategies: Sequence[PairStrategy], judgements: Iterabl
     takes the last counts. A human pair's margin is the share of all who judged the two that was for the chosen one,
     less the share against it (0 … 1); without a majority there is none.
 
-    >>> from segue.scoring.groups import Generation, GroupEntry
+    >>> from segue.scoring.groups import Generation, Group, GroupEntry
     >>> takes = [GroupEntry(take=f"take {i}", index=i, seed=i, overall=score, duration_s=8.0, generation=Generation(seed=i),
     ...                     pcm_sha256=str(i)) for i, score in enumerate((6.5, 8.0, 3.25))]
     >>> group = Group(id="g", stage="scored", entries=tuple(takes))
@@ -56,13 +56,13 @@ def derive(group: Group, strategies: Sequence[PairStrategy], judgements: Iterabl
 
 
 def derive_all(
-    groups: Iterable[Group], strategies: Sequence[PairStrategy], *, quotas: Quota | None = None,
+    groups: Iterable[GroupFacts], strategies: Sequence[PairStrategy], *, quotas: Quota | None = None,
     judgements: Iterable[Judgement] = (),
 ) -> Iterator[Pair]:
     """The pairs of many groups, in their order, one at a time; groups are read as pairs are asked for. A pair that several
     groups of one id give comes once. With `quotas` a stratum that has its pairs gives no more; earlier groups go first.
 
-    >>> from segue.scoring.groups import Generation, GroupEntry
+    >>> from segue.scoring.groups import Generation, Group, GroupEntry
     >>> takes = [GroupEntry(take=f"take {i}", index=i, seed=i, overall=score, duration_s=8.0, generation=Generation(seed=i),
     ...                     pcm_sha256=str(i)) for i, score in enumerate((6.5, 8.0))]
     >>> groups = [Group(id=name, stage="scored", strata={"genre": genre}, entries=tuple(takes))
@@ -89,11 +89,11 @@ def derive_all(
             yield pair
 
 
-def pairs_best_worst(group: Group, *, margin: float = 0.0, k: int = 1) -> list[Pair]:
+def pairs_best_worst(group: GroupFacts, *, margin: float = 0.0, k: int = 1) -> list[Pair]:
     """Strategy 1, "same prompt, different seeds": each of the k best takes that were made alike against each of the k
     worst, from a gap of `margin` points on (see `derive`). Raises ValueError for k < 1 or a negative or non-finite margin.
 
-    >>> from segue.scoring.groups import Generation, GroupEntry
+    >>> from segue.scoring.groups import Generation, Group, GroupEntry
     >>> takes = [GroupEntry(take=f"take {i}", index=i, seed=i, overall=score, duration_s=8.0, generation=Generation(seed=i),
     ...                     pcm_sha256=str(i)) for i, score in enumerate((6.5, 8.0, 3.25))]
     >>> group = Group(id="g", stage="scored", entries=tuple(takes))
