@@ -3,8 +3,9 @@
 The imbalance of N prompts is the sum of Pearson's χ² against even coverage, over every axis and every pair of axes:
 Σ (n − N/k)² / (N/k), with n the prompts that have a value (or pair of values) and k how many values (or pairs) there are. That
 is k/N · Σ n² − N, so one more prompt lowers it most (raises it least) in the cell with the smallest Σ k·n over its own values
-and pairs of values. Ties go by a fixed order out of the plan's seed. Each draw depends on those before it alone: the first 10
-of 20 prompts are the 10 prompts of a count of 10.
+and pairs of values. No cell comes again while another was drawn less often: a prompt twice is one group, not two. Ties go by
+an order out of the plan's seed. Each draw depends on those before it alone: the first 10 of 20 prompts are those of a count
+of 10.
 """
 
 from __future__ import annotations
@@ -20,27 +21,30 @@ import numpy as np
 from ..pipeline.keys import derive_seed
 from ..pipeline.prompt import Prompt
 from .plan import Plan
-from .prompt_sources import Grid, TaggedPrompt, as_text, span
+from .prompt_sources import Axis, TaggedPrompt, as_text, span
 
 Cell = tuple[int, ...]
 
 
 def draw_cells(shape: Sequence[int], seed: int, before: Iterable[Cell] = ()) -> Iterator[Cell]:
     """Cells of a grid of `shape` (values an axis) without end, each where coverage is least; `before` are covered already."""
-    total = math.prod(shape)
-    key = _shuffled(total, seed).reshape(tuple(shape))  # Σ k·n of each cell, times all cells, plus its place among ties
+    order = _shuffled(math.prod(shape), seed)
+    want, drawn = np.zeros((2, *shape), dtype=np.int64)  # Σ k·n of each cell, and how often it was drawn itself
+    flat_want, flat_drawn = want.reshape(-1), drawn.reshape(-1)
     weights = [(axes, math.prod(shape[a] for a in axes)) for axes in _axes_and_pairs(len(shape))]
 
     def cover(cell: Cell) -> None:
         for axes, count in weights:
-            place = tuple(cell[a] if a in axes else slice(None) for a in range(len(shape)))
-            key[place] += count * total
+            want[tuple(cell[a] if a in axes else slice(None) for a in range(len(shape)))] += count
+        drawn[cell] += 1
 
     for cell in before:
         cover(cell)
     while True:
-        place = int(key.argmin())
-        cell = tuple(int(i) for i in np.unravel_index(place, key.shape))
+        fresh = np.flatnonzero(flat_drawn == flat_drawn.min())
+        wanted = flat_want[fresh]
+        least = fresh[wanted == wanted.min()]
+        cell = tuple(int(i) for i in np.unravel_index(least[order[least].argmin()], want.shape))
         cover(cell)
         yield cell
 
@@ -91,7 +95,8 @@ def grid_prompts(plan: Plan) -> Iterator[TaggedPrompt]:
         before = [cell for cell in found if cell is not None]
     cells = draw_cells([len(v) for v in grid.axes.values()], derive_seed(seed, "grid", 0), before)
     count = grid.count if grid.count is not None else grid.cells
-    return (_prompt(grid, cell, number, seed) for number, cell in enumerate(itertools.islice(cells, count)))
+    axes, fixed = grid.axes, grid.fixed
+    return (_prompt(axes, fixed, cell, number, seed) for number, cell in enumerate(itertools.islice(cells, count)))
 
 
 def cell_of(axes: Mapping[str, Sequence[Any]], prompt: Mapping[str, Any], strata: Mapping[str, str]) -> Cell | None:
@@ -115,16 +120,15 @@ def _holds(name: str, value: Any, given: Any) -> bool:
     return bounds[0] <= given <= bounds[1] if bounds and isinstance(given, int | float) else bool(value == given)
 
 
-def _prompt(grid: Grid, cell: Cell, number: int, seed: int) -> TaggedPrompt:
-    fixed = dict(grid.fixed)
-    pattern = fixed.pop("caption", None)
-    chosen = {name: values[i] for (name, values), i in zip(grid.axes.items(), cell, strict=True)}
+def _prompt(axes: Mapping[str, Axis], fixed: Mapping[str, Any], cell: Cell, number: int, seed: int) -> TaggedPrompt:
+    chosen = {name: values[i] for (name, values), i in zip(axes.items(), cell, strict=True)}
     tags = {name: as_text(value) for name, value in chosen.items()}
     for name, value in chosen.items():
         bounds = span(name, value)
         if bounds is not None:
             chosen[name] = bounds[0] + derive_seed(seed, f"grid.{name}", number) % (bounds[1] - bounds[0] + 1)
-    if pattern is not None:
-        chosen["caption"] = pattern.format(**{name: as_text(value) for name, value in {**fixed, **chosen}.items()})
-    fields = {name: value for name, value in {**fixed, **chosen}.items() if name in Prompt.model_fields}
+    given = {**fixed, **chosen}
+    if "caption" in fixed:
+        given["caption"] = fixed["caption"].format(**{name: as_text(value) for name, value in given.items()})
+    fields = {name: value for name, value in given.items() if name in Prompt.model_fields}
     return TaggedPrompt(**fields, tags=tags)
