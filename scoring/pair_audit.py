@@ -125,7 +125,8 @@ class Auditor:
         takes = sum(takes for _, takes in self._strata.values())
         return Audit(
             pairs=len(points), groups=len(self._strata), groups_paired=len(self._groups), takes=takes,
-            comparable=self._comparable, takes_used=len(self._used), share_used=len(self._used) / self._comparable if self._comparable else None,
+            comparable=self._comparable,
+            takes_used=len(self._used), share_used=len(self._used) / self._comparable if self._comparable else None,
             correlations=correlations_of(points),
             chosen_higher={name: _higher([getattr(p, name) for p in points]) for name in SIDE_QUANTITIES},
             strategies={name: _strategy(by_metric) for name, by_metric in sorted(self._points.items())},
