@@ -36,13 +36,16 @@ def captioned(plan: Plan) -> Iterator[TaggedPrompt]:
         yield from _described(plan, folder, batch)
 
 
+_KEY = ("prompts", "captions", "folder")
+
+
 def _files(plan: Plan, folder: Path) -> list[Path]:
     if not folder.is_dir():
         what = "is no folder" if exists(folder) else "does not exist"
-        raise RequestError(plan.problem(f"{folder} {what}", "name a folder of sound files", "prompts", "captions", "folder"))
+        raise RequestError(plan.problem(f"{folder} {what}", "name a folder of sound files", *_KEY))
     files = clip_files(folder)
     if not files:
-        raise RequestError(plan.problem(f"{folder} holds no sound file", "name a folder of them", "prompts", "captions", "folder"))
+        raise RequestError(plan.problem(f"{folder} holds no sound file", "name a folder of them", *_KEY))
     return files
 
 
@@ -65,7 +68,7 @@ def _batches(plan: Plan, files: list[Path]) -> list[list[Path]]:
         batches[-1].append(file)
         held += length
     if problems:
-        raise RequestError([plan.problem(str(p), "mend the file, or take it out", "prompts", "captions", "folder") for p in problems])
+        raise RequestError([plan.problem(str(p), "mend the file, or take it out", *_KEY) for p in problems])
     return batches
 
 

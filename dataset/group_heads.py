@@ -11,7 +11,7 @@ from typing import Any
 
 from ..pipeline.errors import Problem, RequestError
 
-# Bytes that no text inside a line can hold, because JSON escapes quotes: `Group` writes its entries last, `GroupEntry` its take first
+# Bytes that no text in a line can hold, because JSON escapes quotes. `Group` writes its entries last, each with its take first
 _ENTRIES = b',"entries":['
 _ENTRY = b'{"take":"'
 _GROUP = b'"group":"'

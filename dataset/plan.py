@@ -119,10 +119,11 @@ class Plan(Spec):
         and none is given, and every path absolute, so that it means the same in another folder."""
         runs = tuple(
             run.model_copy(update={
-                "preset": self.preset_name(run.preset), "inputs": {n: str(self.path(p).absolute()) for n, p in run.inputs.items()},
+                "preset": self.preset_name(run.preset),
+                "inputs": {name: str(self.path(file).absolute()) for name, file in run.inputs.items()},
             })
             for run in self.runs
-        )
+        )  # fmt: skip
         chosen = self.seed if seed is None else seed
         return self.model_copy(update={
             "seed": secrets.randbelow(SEED_MAX) if chosen is None else chosen, "created": self.created or created, "runs": runs,
@@ -171,15 +172,16 @@ def load_plan(plan: str | Path, overrides: Mapping[str, str] | None = None) -> P
     data = document.data
     if not isinstance(data, dict):
         what = "is empty" if data is None else "is no mapping of keys"
-        raise RequestError([*problems, Problem(f"the plan {what}", "write keys such as prompts: and runs: at the left margin", file=file)])
+        fix = "write keys such as prompts: and runs: at the left margin"
+        raise RequestError([*problems, Problem(f"the plan {what}", fix, file=file)])
     if path is not None and "name" not in data:
         data = {"name": path.stem[:120], **data}
     made = None
     try:
         made = Plan.model_validate(data)
     except ValidationError as error:
-        found = spec_problems(error, Plan, data, document.lines)
-        problems += [Problem(p.cause, p.fix, p.stage, p.key, "--set") if p.line == COMMAND_LINE else p.at(file=file) for p in found]
+        for p in spec_problems(error, Plan, data, document.lines):
+            problems.append(Problem(p.cause, p.fix, key=p.key, file="--set") if p.line == COMMAND_LINE else p.at(file=file))
     if made is None or problems:
         raise RequestError(sorted(dict.fromkeys(problems), key=lambda p: p.line or 0))
     return made.placed(path.parent.absolute() if path is not None else None, file, document.lines)
@@ -194,7 +196,8 @@ def _found(plan: str | Path) -> tuple[str, Path | None]:
     path = expanded(plan)
     if isinstance(plan, str) and len(path.parts) == 1 and not path.suffix and not exists(path):
         names = sorted(p.stem for p in NIGHTS.glob("*.yaml"))
-        raise RequestError(Problem(f"there is no plan and no file '{plan}'.{did_you_mean(plan, names)}", f"plans are {', '.join(names)}"))
+        cause = f"there is no plan and no file '{plan}'.{did_you_mean(plan, names)}"
+        raise RequestError(Problem(cause, f"name a .yaml file, or a shipped plan: {', '.join(names)}"))
     return read_file(path, "plan"), path
 
 

@@ -32,9 +32,8 @@ def strategy_problems(plan: Plan, graphs: Graphs, strata: Mapping[str, str], *, 
         for key in plan.quotas.by:
             if key not in strata:
                 known = ", ".join(strata) or "none: give the prompts tags"
-                yield plan.problem(
-                    f"quotas go by '{key}', which the first prompt has not.{did_you_mean(key, strata)}", f"its strata are {known}", "quotas", "by"
-                )
+                cause = f"quotas go by '{key}', which the first prompt has not.{did_you_mean(key, strata)}"
+                yield plan.problem(cause, f"its strata are {known}", "quotas", "by")
 
 
 def _scorers(graph: Graph) -> list[str]:
@@ -50,18 +49,19 @@ def _wrong(strategy: PairStrategy, graphs: Graphs) -> tuple[str, str] | None:
     if compare == "params" and len(graphs) < 2:
         return "compare: params needs two settings, and there is one run and nothing varies", "add vary, or another run"
     if compare == "params" and len({_prompt_facts(graph) for _, graph in graphs}) == len(graphs):
-        cause = "compare: params needs two settings of one prompt, and each preset fills in other prompt fields that yours leave out"
+        cause = "compare: params needs two settings of one prompt, and each preset fills in what the prompts leave out otherwise"
         return cause, "write those fields (bpm, keyscale, duration_s …) in the prompts"
     if compare == "repair" and not any(_repairs(graph) for _, graph in graphs):
         cause = "compare: repair needs takes scored before and after, and no run scores twice along one way"
-        return cause, "choose a preset that scores, works on, and scores again by the same rules (instrument-repair, quality-ladder)"
+        return cause, "choose a preset that scores, works on, and scores again by the same rules (as quality-ladder does)"
     if compare == "any" and max(takes) < 2 and len(graphs) < 2 and not any(_repairs(graph) for _, graph in graphs):
         return "every prompt gives one take, and a pair needs two", "write takes: 2 or more, add vary, or another run"
     metrics = strategy.metrics or (strategy.ranked_by,)
     for metric in metrics if compare != "human" else ():
         if not any(_has(graph, metric) for _, graph in graphs):
-            fix = "write reference_clips: [FOLDER] in a score stage (set: {scored.reference_clips: [FOLDER]})"
-            return f"pairs go by {metric}, and no run's report holds it", fix if metric == "reference_distance" else "choose another metric"
+            clips = metric == "reference_distance"
+            fix = "set {STAGE.reference_clips: [FOLDER]} in a run, STAGE its score stage" if clips else "choose another metric"
+            return f"pairs go by {metric}, and no run's report holds it", fix
     return None
 
 
@@ -78,12 +78,13 @@ def _repairs(graph: Graph) -> bool:
     """Whether takes are scored, changed, and scored again by the same rules."""
     scorers = _scorers(graph)
     return any(
-        before in graph.ancestors(after) and graph.stage(before).key_facts() == graph.stage(after).key_facts() and _changes(graph, before, after)
+        graph.stage(before).key_facts() == graph.stage(after).key_facts() and _changes(graph, before, after)
         for after in scorers
-        for before in scorers
+        for before in graph.ancestors(after) & set(scorers)
     )
 
 
 def _changes(graph: Graph, before: str, after: str) -> bool:
+    """Whether a stage between the two makes another sound."""
     between = graph.descendants(before) & graph.ancestors(after)
     return any(not (graph.stage(name).keeps_report or graph.stage(name).chooses or graph.stage(name).scores) for name in between)

@@ -33,7 +33,11 @@ Row = tuple[int, dict[str, Any]]
 
 
 class _Broken(Exception):
-    """A line that can't be read: cause and fix."""
+    """A line that can't be read."""
+
+    def __init__(self, cause: str, fix: str) -> None:
+        super().__init__(cause)
+        self.cause, self.fix = cause, fix
 
 
 def read_prompts(path: Path) -> Iterator[TaggedPrompt]:
@@ -45,7 +49,8 @@ def read_prompts(path: Path) -> Iterator[TaggedPrompt]:
     kind = path.suffix.lower()
     rows = {".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows}.get(kind)
     if rows is None:
-        raise RequestError(Problem(f"'{kind or path.name}' is no kind of prompt file", "give a .jsonl or .csv file", file=str(path)))
+        cause = f"'{kind or path.name}' is no kind of prompt file"
+        raise RequestError(Problem(cause, "give a .jsonl or .csv file", file=str(path)))
     problems: list[Problem] = []
     broken = made = 0
 
@@ -62,9 +67,11 @@ def read_prompts(path: Path) -> Iterator[TaggedPrompt]:
                 made += 1
                 yield found
     except OSError as error:
-        raise RequestError(Problem(f"the prompt file can't be read: {error.strerror or error}", "check path and rights", file=str(path))) from error
+        cause = f"the prompt file can't be read: {error.strerror or error}"
+        raise RequestError(Problem(cause, "check path and rights", file=str(path))) from error
     if broken > len(problems):
-        problems.append(Problem(f"and {broken - len(problems)} more problems like these", "mend those above first", file=str(path)))
+        cause = f"and {broken - len(problems)} more problems like these"
+        problems.append(Problem(cause, "mend those above first", file=str(path)))
     if not problems and not made:
         problems.append(Problem("the prompt file holds no prompt", "write one prompt a line", file=str(path)))
     if problems:
@@ -78,7 +85,8 @@ def _prompt(data: dict[str, Any], line: int, name: str, note: Callable[[Problem]
     given = data.get("tags", {})
     own = given if isinstance(given, dict) else {}
     if not isinstance(given, dict) and given is not None:
-        note(Problem(f"tags is {given!r}"[:120], 'write tags: {"genre": "jazz"}, or genre beside the caption', line=line, key="tags"))
+        fix = 'write "tags": {"genre": "jazz"}, or "genre" beside the caption'
+        note(Problem(f"tags is {given!r}"[:120], fix, line=line, key="tags"))
         return None
     for key, value in (*own.items(), *((k, v) for k, v in data.items() if k not in TaggedPrompt.model_fields)):
         if value is None:
@@ -117,16 +125,18 @@ def _json_rows(path: Path, note: Callable[[Problem], None]) -> Iterator[Row]:
             text.encode("utf-8")
             json.dumps(data, ensure_ascii=False).encode("utf-8")
         except json.JSONDecodeError as error:
-            note(Problem(f"this is not JSON: {error.msg} (column {error.colno})", 'write {"caption": "…"} on one line', line=number))
+            fix = 'write {"caption": "…"} on one line'
+            note(Problem(f"this is not JSON: {error.msg} (column {error.colno})", fix, line=number))
         except UnicodeEncodeError:
             note(Problem("an escape such as \\ud83d is half a character", "write the character itself", line=number))
         except RecursionError:
             note(Problem("the line nests too deep", 'write {"caption": "…"}', line=number))
         except _Broken as broken:
-            note(Problem(*broken.args, line=number))
+            note(Problem(broken.cause, broken.fix, line=number))
         else:
             if not isinstance(data, dict):
-                note(Problem(f"the line holds {str(data)[:60]!r}, and a prompt is an object", 'write {"caption": "…"}', line=number))
+                cause = f"the line holds {str(data)[:60]!r}, and a prompt is an object"
+                note(Problem(cause, 'write {"caption": "…"}', line=number))
             elif HEADER not in data or number > 1:
                 yield number, data
 
@@ -154,7 +164,8 @@ def _csv_rows(path: Path, note: Callable[[Problem], None]) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            note(Problem(f"this is not CSV: {error}", 'put texts with commas, quotes or line ends in "…", with "" for a quote', line=start))
+            fix = 'put texts with commas, quotes or line ends in "…", with "" for a quote'
+            note(Problem(f"this is not CSV: {error}", fix, line=start))
             continue
         if not cells:
             continue
@@ -163,12 +174,13 @@ def _csv_rows(path: Path, note: Callable[[Problem], None]) -> Iterator[Row]:
             if not _header_is_sound(header, start, note):
                 return
         elif len(cells) != len(header):
-            note(Problem(f"the row has {len(cells)} cells, the header {len(header)}", "put texts with commas in quotes", line=start))
+            cause = f"the row has {len(cells)} cells, the header {len(header)}"
+            note(Problem(cause, "put texts with commas in quotes", line=start))
         else:
             try:
                 yield start, {name: _cell(name, cell) for name, cell in zip(header, cells, strict=True) if cell != ""}
             except _Broken as broken:
-                note(Problem(*broken.args, line=start))
+                note(Problem(broken.cause, broken.fix, line=start))
 
 
 def _header_is_sound(header: list[str], line: int, note: Callable[[Problem], None]) -> bool:

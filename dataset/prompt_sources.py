@@ -79,12 +79,13 @@ class Grid(Spec):
         for name, value in fixed.items():
             if name not in Prompt.model_fields:
                 near = did_you_mean(name, [*Prompt.model_fields, "count", "beyond"])
-                raise ValueError(f"'{name}' is one value ({value!r}) and no prompt field.{near} Write {name}: [{value}] for an axis")
+                axis = f"For an axis write {name}: [{value}]"
+                raise ValueError(f"'{name}' is one value ({value!r}) and no prompt field.{near} {axis}")
         for name, values in axes.items():
             _check_axis(name, values)
         self._check_caption(axes, fixed)
         if self.cells > MAX_CELLS:
-            raise ValueError(f"the axes have {self.cells} combinations, at most {MAX_CELLS} are weighed; take values or axes away")
+            raise ValueError(f"the axes have {self.cells} combinations, at most {MAX_CELLS} are weighed; take some values away")
         _check_prompt({name: value for name, value in fixed.items() if name != "caption"}, "")
         return self
 
@@ -95,7 +96,8 @@ class Grid(Spec):
         named = set(placeholders(pattern)) if pattern else set()
         known = [name for name in (*axes, *fixed) if name != "caption"]
         for name in sorted(named - set(known)):
-            raise ValueError(f"caption names {{{name}}}, and there is no such axis.{did_you_mean(name, known)} Axes: {', '.join(axes)}")
+            near = did_you_mean(name, known)
+            raise ValueError(f"caption names {{{name}}}, and there is no such axis.{near} Axes are {', '.join(axes)}")
         idle = [name for name in axes if name not in Prompt.model_fields and name not in named]
         if idle:
             raise ValueError(f"axis '{idle[0]}' decides nothing: it is no prompt field, and caption does not name {{{idle[0]}}}")

@@ -163,7 +163,7 @@ def _must_follow_from(plan: Plan, kept: Path) -> None:
     if words != _words(plan):
         cause = f"the prompts kept in {kept} are those of other words than the plan's"
         raise RequestError(plan.problem(cause, fix, "prompts"))
-    file = plan.path(plan.prompts.file) if plan.prompts.file is not None else None
-    if file is not None and exists(file) and sha256 != _file_sha256(plan):
-        cause = f"the prompt file {file} is not what it was when this night was begun (its prompts are kept in {kept})"
+    given = plan.path(plan.prompts.file) if plan.prompts.file is not None else None
+    if given is not None and exists(given) and sha256 != _file_sha256(plan):
+        cause = f"the prompt file {given} is not what it was when this night was begun (its prompts are kept in {kept})"
         raise RequestError(plan.problem(cause, fix, "prompts", "file"))

@@ -52,8 +52,8 @@ def variations(plan: Plan) -> tuple[Variation, ...]:
             problems.append(plan.problem(cause, "leave values out, or write several plans", "runs", number, "vary"))
             continue
         for chosen in itertools.product(*run.vary.values()):
-            values = dict(zip(run.vary, chosen, strict=True))
-            found.append(Variation(number, {path: _shown(value) for path, value in values.items()}, values))
+            settings = dict(zip(run.vary, chosen, strict=True))
+            found.append(Variation(number, {path: _shown(value) for path, value in settings.items()}, settings))
     if problems:
         raise RequestError(problems)
     return tuple(found)
@@ -65,7 +65,8 @@ def _refused(plan: Plan, number: int, run: PlannedRun) -> list[Problem]:
         for path in getattr(run, where):
             root = re.split(r"[.\[]", path)[0]
             if root in _OURS and not (where == "set" and root == "prompt"):
-                problems.append(plan.problem(f"{where} names '{path}', which the plan decides itself", _OURS[root], "runs", number, where))
+                cause = f"{where} names '{path}', which the plan decides itself"
+                problems.append(plan.problem(cause, _OURS[root], "runs", number, where))
     both = [path for path in run.vary if path in run.set]
     for path in both:
         problems.append(plan.problem(f"'{path}' is set and varied", "write it in one of set and vary", "runs", number, "vary"))
