@@ -51,8 +51,8 @@ def import_judgements(given: Path, kept: Path, groups: Iterable[GroupFacts]) -> 
     lines = _read(given)
     before = _read(kept) if kept.exists() else []
     named = {j.group for _, j in (*lines, *before)}
-    takes = {}
-    ids = []  # of all groups, for a message's advice only
+    takes: dict[str, dict[str, str]] = {}
+    ids: list[str] = []  # of all groups, for a message's advice only
     for group in groups:
         ids.append(group.id)
         if group.id in named:
