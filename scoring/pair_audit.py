@@ -121,7 +121,11 @@ class Auditor:
                 self._sides[name, _shown(lost.get(name))][1] += 1
 
     def result(self) -> Audit:
-        points = [p for by_metric in self._points.values() for p in _one_scale(by_metric)]
+        pooled: dict[str, list[Point]] = defaultdict(list)
+        for by_metric in self._points.values():
+            for metric, some in by_metric.items():
+                pooled[metric] += some
+        points = _one_scale(pooled)
         takes = sum(takes for _, takes in self._strata.values())
         return Audit(
             pairs=len(points), groups=len(self._strata), groups_paired=len(self._groups), takes=takes,
@@ -237,9 +241,7 @@ def _strategy(by_metric: dict[str, list[Point]]) -> StrategyAudit:
 
 
 def _one_scale(by_metric: dict[str, list[Point]]) -> list[Point]:
-    """Points of several metrics, each metric's margins over their root mean square; of one metric as they are."""
-    if len(by_metric) == 1:
-        return next(iter(by_metric.values()))
+    """Points of several metrics, each metric's margins over their root mean square."""
     found = []
     for points in by_metric.values():
         known = [p.margin**2 for p in points if p.margin is not None]

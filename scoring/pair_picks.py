@@ -148,7 +148,8 @@ def _widest(part: list[_Ranked], apart: Callable[[_Ranked, _Ranked], bool]) -> I
 
 def _parts(ranked: list[_Ranked], made_alike: bool) -> Iterator[list[_Ranked]]:
     """Takes apart by length (within a part all are within `SAME_LENGTH_S`) and, if wanted, by settings; a sound that
-    stands in a part twice counts once. Each part is best first; shortest takes first, then by the best take's place."""
+    stands in a part twice counts once. Each part is best first; parts of shorter takes come first, then those with the
+    better best take."""
     sets: dict[object, list[_Ranked]] = defaultdict(list)
     for one in ranked:
         sets[one.settings if made_alike else None].append(one)

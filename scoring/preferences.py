@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .groups import Generation, Group, GroupEntry
-from .pair_audit import Audit, audit, correlations_of, point_of
+from .pair_audit import Audit, audit
 from .pair_rules import SAME_LENGTH_S, TIE, derive, derive_all, pairs_best_worst
 from .pair_schema import Pair
 from .pair_strategy import NAMES, Judgement, PairStrategy, Quota
@@ -27,7 +27,7 @@ SAME_PROMPT_DIFFERENT_SEEDS = NAMES["seeds"]
 
 def margin_correlations(pairs: Sequence[Pair]) -> dict[str, float | None]:
     """Whether the margin goes with something that should not decide: loudness, bandwidth, duration. See
-    `pair_audit.correlations_of`; margins count in the unit they have.
+    `Audit.correlations`.
 
     >>> made = [GroupEntry(take=str(i), index=i, seed=i, overall=s, loudness_lufs=l, duration_s=8.0, pcm_sha256=str(i),
     ...                    generation=Generation(seed=i)) for i, (s, l) in enumerate([(8.0, -10.0), (6.0, -12.0)])]
@@ -36,4 +36,4 @@ def margin_correlations(pairs: Sequence[Pair]) -> dict[str, float | None]:
     >>> round(found["loudness"], 6), found["bandwidth"], found["duration"]
     (1.0, None, None)
     """
-    return correlations_of([point_of(pair) for pair in pairs])
+    return audit(pairs, ()).correlations
