@@ -132,7 +132,7 @@ class Plan(Spec):
 
     def preset_name(self, preset: str) -> str:
         """What the presets' loader takes: a shipped preset's name as it stands, else an absolute path."""
-        return preset if _is_shipped(preset, PRESETS) else str(self.path(preset).absolute())
+        return preset if is_shipped(preset, PRESETS) else str(self.path(preset).absolute())
 
     def model_name(self) -> str | None:
         """The model as the presets' loader takes it: a folder as an absolute path, a name as it stands."""
@@ -190,7 +190,7 @@ def load_plan(plan: str | Path, overrides: Mapping[str, str] | None = None) -> P
 def _found(plan: str | Path) -> tuple[str, Path | None]:
     if isinstance(plan, str) and "\n" in plan:
         return plan, None
-    if isinstance(plan, str) and _is_shipped(plan, NIGHTS):
+    if isinstance(plan, str) and is_shipped(plan, NIGHTS):
         path = NIGHTS / f"{plan}.yaml"
         return read_file(path, "plan"), path
     path = expanded(plan)
@@ -201,7 +201,8 @@ def _found(plan: str | Path) -> tuple[str, Path | None]:
     return read_file(path, "plan"), path
 
 
-def _is_shipped(name: str, folder: Path) -> bool:
+def is_shipped(name: str, folder: Path) -> bool:
+    """Whether a preset (or plan) of that name comes with Segue, in `folder`."""
     return name in {path.stem for path in folder.glob("*.yaml")}
 
 

@@ -27,7 +27,7 @@ def strategy_problems(plan: Plan, graphs: Graphs, strata: Mapping[str, str], *, 
         for number, strategy in enumerate(plan.strategies):
             wrong = _wrong(strategy, graphs)
             if wrong is not None:
-                yield plan.problem(*wrong, "strategies", number)
+                yield plan.problem(*wrong, *(("strategies", number) if "strategies" in plan.model_fields_set else ("runs",)))
     if plan.quotas is not None:
         for key in plan.quotas.by:
             if key not in strata:

@@ -10,12 +10,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..pipeline.errors import Problem, RequestError
+from ..pipeline.errors import Problem, RequestError, did_you_mean
+from ..pipeline.home import exists
 from ..pipeline.pipeline import Pipeline
 from ..presets.loader import load
-from .plan import Plan, PlannedRun
+from .plan import PRESETS, Plan, PlannedRun, is_shipped
 from .prompt_sources import as_text
 
 MAX_VARIATIONS = 1000
@@ -77,6 +79,12 @@ def base_pipeline(plan: Plan, variation: Variation) -> Pipeline:
     """The preset of a variation with its settings, inputs and the plan's model. Raises RequestError, its problems at their
     places in the plan where it is the plan that is wrong, and in the preset's file otherwise."""
     run = plan.runs[variation.run]
+    preset = plan.preset_name(run.preset)
+    if not is_shipped(preset, PRESETS) and not exists(Path(preset)):
+        near = did_you_mean(run.preset, [path.stem for path in PRESETS.glob("*.yaml")])
+        cause = f"there is no preset and no file '{run.preset}'.{near}"
+        fix = "name a shipped preset, or a file (relative paths start at the plan)"
+        raise RequestError(plan.problem(cause, fix, "runs", variation.run, "preset"))
     settings = {**run.set, **variation.values}
     overrides = {path: _as_override(value) for path, value in settings.items()}
     model = plan.model_name()
@@ -84,7 +92,7 @@ def base_pipeline(plan: Plan, variation: Variation) -> Pipeline:
         overrides["model"] = _as_override(model)
     inputs = {name: str(plan.path(file).absolute()) for name, file in run.inputs.items()}
     try:
-        made = load(plan.preset_name(run.preset), overrides=overrides, inputs=inputs)
+        made = load(preset, overrides=overrides, inputs=inputs)
     except RequestError as error:
         raise RequestError([placed(plan, variation, problem) for problem in error.problems]) from None
     return made if run.takes is None else made.model_copy(update={"takes": run.takes}).placed(made._base, made._file, made._lines)
