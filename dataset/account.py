@@ -6,16 +6,15 @@ Counted from the record and the catalog, never estimated. Knows no stage and no 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from importlib import metadata
 from typing import Any
 
 from ..pipeline.atomic import write_text
-from ..scoring.groups import GroupEntry
 from .catalog import NightCatalog
 from .folder import NightFolder
-from .ledger import read_groups
+from .pairing import lean_groups
 from .plan import Plan
+from .tallies import MARKS, NightTally
 
 FAILURES = 1000  # of this many jobs that went wrong the cause is told
 
@@ -29,7 +28,7 @@ def write_account(folder: NightFolder, plan: Plan, catalog: NightCatalog) -> dic
         "budget": plan.budget.model_dump(exclude_none=True), "audio": plan.audio,
         "jobs": {**states, "settled_prompts": settled.blocks},
         "groups": settled.groups, "takes": settled.takes, "pairs": _lines(folder),
-        **_takes(folder), "failures": [vars(failure) for failure in catalog.failures(FAILURES)],
+        **_takes(folder, plan), "failures": [vars(failure) for failure in catalog.failures(FAILURES)],
         "runners": [_runner(row) for row in catalog.runners()],
     }  # fmt: skip
     write_text(folder.account, json.dumps(account, indent=2, ensure_ascii=False) + "\n", "the night's account")
@@ -43,27 +42,17 @@ def _lines(folder: NightFolder) -> int:
         return sum(1 for _ in file)
 
 
-def _takes(folder: NightFolder) -> dict[str, Any]:
-    """What the record says of its takes: which could not be compared and why, scores by whole points, defects."""
-    unfit, refused, defects, scores = Counter[str](), Counter[str](), Counter[str](), Counter[int]()
-    for group in read_groups(folder.groups):
-        for entry in group.entries:
-            unfit.update([_unfit(entry)] if _unfit(entry) else [])
-            refused.update([entry.refused.split(":")[0]] if entry.refused else [])
-            defects.update(entry.defects)
-            if entry.overall is not None:
-                scores[min(9, int(entry.overall))] += 1
+def _takes(folder: NightFolder, plan: Plan) -> dict[str, Any]:
+    """What the record says of its takes: which could not be compared and why, marks by their histogram's steps, defects."""
+    tally = NightTally(plan.name, plan.created or "", plan.seed)
+    for group in lean_groups(folder.groups):
+        tally.add(group)
+    defects = dict(sorted(tally.defects.items(), key=lambda item: (-item[1], item[0])))
     return {
-        "unfit": dict(sorted(unfit.items())), "refused": dict(sorted(refused.items())),
-        "defects": dict(sorted(defects.items(), key=lambda item: (-item[1], item[0]))),
-        "scores": {f"{low}-{low + 1}": scores[low] for low in range(10)},
+        "scored": tally.scored, "refused": tally.refused, "silent": tally.silent, "no_numbers": tally.broken, "defects": defects,
+        "seconds_of_audio": round(tally.seconds, 3),
+        "marks": {f"{step * MARKS:g}": tally.marks[step] for step in sorted(tally.marks)},
     }  # fmt: skip
-
-
-def _unfit(entry: GroupEntry) -> str | None:
-    if not entry.finite:
-        return "no numbers"
-    return "silent" if entry.silent else "not scored" if entry.overall is None else None
 
 
 def _runner(row: dict[str, Any]) -> dict[str, Any]:

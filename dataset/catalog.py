@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ MIGRATIONS = ((
         pairs INTEGER NOT NULL)""",
     """CREATE TABLE runners (
         owner TEXT PRIMARY KEY, started TEXT NOT NULL, wall_s REAL NOT NULL DEFAULT 0, busy_s REAL NOT NULL DEFAULT 0,
-        swaps INTEGER NOT NULL DEFAULT 0, jobs INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT '')""",
+        swaps INTEGER NOT NULL DEFAULT 0, jobs INTEGER NOT NULL DEFAULT 0, ended INTEGER NOT NULL DEFAULT 0)""",
 ),)
 
 
@@ -205,17 +205,17 @@ class NightCatalog:
         with self._using(write=True) as db:
             db.execute("INSERT OR REPLACE INTO runners (owner, started) VALUES (?, ?)", (owner, started))
 
-    def report_runner(self, owner: str, facts: Mapping[str, float | int | str]) -> None:
-        """What a runner says of itself: wall_s, busy_s, swaps, jobs, note."""
+    def report_runner(self, owner: str, *, wall_s: float, busy_s: float, swaps: int, jobs: int, ended: bool) -> None:
+        """What a runner says of itself: seconds it has run, seconds its model was at work, changes of weights, jobs done."""
         with self._using(write=True) as db:
-            db.execute("UPDATE runners SET wall_s = ?, busy_s = ?, swaps = ?, jobs = ?, note = ? WHERE owner = ?",
-                       (facts["wall_s"], facts["busy_s"], facts["swaps"], facts["jobs"], facts["note"], owner))
+            db.execute("UPDATE runners SET wall_s = ?, busy_s = ?, swaps = ?, jobs = ?, ended = ? WHERE owner = ?",
+                       (wall_s, busy_s, swaps, jobs, int(ended), owner))
 
     def runners(self) -> tuple[dict[str, Any], ...]:
         """Every runner there was, with whether it still runs."""
         with self._using(write=False) as db:
             rows = db.execute("SELECT * FROM runners ORDER BY started, owner").fetchall()
-        return tuple({**dict(r), "alive": process_alive(r["owner"])} for r in rows)
+        return tuple({**dict(r), "alive": not r["ended"] and process_alive(r["owner"])} for r in rows)
 
     def ask_to_stop(self) -> None:
         """Every runner ends after the stages it is at."""

@@ -6,6 +6,7 @@ the groups. Knows no file and no queue.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ def scored_takes(
     for stage, facts in scoring.items():
         for take in made[stage]:
             chance = digest({"conditioning": take.group, "prompt": take.prompt.facts(), "scored": dict(facts)})[:16]
-            entry = entry_of(take, None, None)
+            entry = _in_one_order(entry_of(take, None, None))
             if (chance, entry.pcm_sha256) in seen:
                 continue
             seen.add((chance, entry.pcm_sha256))
@@ -69,6 +70,11 @@ def scored_takes(
                             inputs={"conditioning": take.group, **inputs})  # fmt: skip
             found.append((take, scored))
     return found
+
+
+def _in_one_order(entry: GroupEntry) -> GroupEntry:
+    """The entry with the keys of its mappings sorted: fresh and read back from the store they come in different orders."""
+    return GroupEntry.model_validate_json(json.dumps(json.loads(entry.model_dump_json()), sort_keys=True))
 
 
 def _parent(job: int, take: Take, chance: str, earlier: Iterable[tuple[Take, Scored]]) -> str | None:

@@ -60,7 +60,7 @@ class NightFolder:
 
     def _unbegun(self) -> list[Path]:
         """What may lie here of a beginning that was killed before the plan was written."""
-        return [self.prompts, *self.root.glob(f"{self.database.name}*"), *self.root.glob(".tmp-*")]
+        return [self.prompts, self.groups, *self.root.glob(f"{self.database.name}*"), *self.root.glob(".tmp-*")]
 
     def clear_unbegun(self) -> None:
         """Remove what a beginning left that came to nothing; never touches a night."""
@@ -102,7 +102,8 @@ class NightFolder:
         try:
             for part in PARTS:
                 (self.root / part).mkdir(parents=True, exist_ok=True)
-            sweep_temps(self.root)
+            for place in (self.root, *self.root.glob("*/"), *self.root.glob("*/*/")):
+                sweep_temps(place)  # what killed processes left
             write_temp(self.root, b"", durable=False).unlink()
         except OSError as error:
             raise RequestError(Problem(

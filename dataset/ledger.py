@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..pipeline.atomic import locked, write_atomic, write_error
+from ..pipeline.atomic import locked, write_error
 from ..pipeline.errors import RunError
 from ..pipeline.store import Store
-from ..scoring.groups import Group, GroupEntry
-from ..scoring.pair_rules import derive, derive_all
+from ..scoring.groups import Group, GroupEntry, GroupFacts
+from ..scoring.pair_rules import derive
 from ..scoring.pair_schema import Pair
-from ..scoring.pair_strategy import Judgement
 from .catalog import NightCatalog, Settled
 from .entries import JobResult, groups_of_block
 from .folder import NightFolder
 from .jobs import Jobs
 from .keeping import settle_audio
+from .pairing import lean_groups
 from .plan import Plan
 from .refusals import refusal
 
@@ -111,12 +110,12 @@ class Ledger:
             return pairs
         if self._counted < self.catalog.settled().groups:  # another process, or an earlier one, has settled these
             self._per_stratum.clear()
-            for pair_group in read_groups(self.folder.groups):
+            for pair_group in lean_groups(self.folder.groups):
                 self._take_share(pair_group, derive(pair_group, self.plan.strategies))
             self._counted = self.catalog.settled().groups
         return self._take_share(group, pairs)
 
-    def _take_share(self, group: Group, pairs: list[Pair]) -> list[Pair]:
+    def _take_share(self, group: GroupFacts, pairs: list[Pair]) -> list[Pair]:
         assert self.plan.quotas is not None
         stratum = tuple(group.strata.get(key, "") for key in self.plan.quotas.by)
         share = pairs[: max(0, self.plan.quotas.pairs - self._per_stratum[stratum])]
@@ -133,36 +132,6 @@ class Ledger:
             path = settle_audio(self.folder, *entry_place(entry), stays=stays)
             entries.append(entry.model_copy(update={"audio_path": self.folder.relative(path) if path else None}))
         return group.model_copy(update={"entries": tuple(entries)})
-
-    def write_pairs(self) -> int:
-        """Derive every pair anew, human judgements included, and replace `pairs.jsonl`; gives their number."""
-        with locked(self.folder.lock):
-            return write_pairs(self.folder, self.plan)
-
-
-def write_pairs(folder: NightFolder, plan: Plan) -> int:
-    """`pairs.jsonl` from `groups.jsonl` by the plan's strategies and quotas; gives the number of pairs."""
-    said: Sequence[Judgement] = ()
-    if folder.judgements.exists():
-        from .judgements import read_judgements
-
-        said = read_judgements(folder.judgements)
-    found = derive_all(read_groups(folder.groups), plan.strategies, quotas=plan.quotas, judgements=said)
-    lines = [pair.to_json() + "\n" for pair in found]
-    write_atomic(folder.pairs, "".join(lines).encode("utf-8"), "the preference pairs")
-    return len(lines)
-
-
-def read_groups(path: Path) -> Iterator[Group]:
-    """Every group of the record, in order; nothing where there is none. Raises `RunError` naming the line that is no group."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield Group.from_json(line)
-            except ValueError as error:
-                raise RunError(f"{path}, line {number}: this is no group ({error}). Restore the file from a copy.") from error
 
 
 def entry_place(entry: GroupEntry) -> tuple[int, str, int]:

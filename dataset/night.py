@@ -29,6 +29,7 @@ from .folder import NightFolder
 from .jobs import Jobs
 from .ledger import Ledger
 from .local import LocalEngine
+from .pairing import write_pairs
 from .plan import Plan, differences, load_plan
 from .runner import Limits, Progress, Runner
 from .work import Worker
@@ -72,7 +73,7 @@ def run_night(
         worker = Worker(folder, jobs, options, numerics, policy=own.audio, created=own.created, timings=timings,
                         on_event=on_event, cancel=cancel)  # fmt: skip
         ledger = Ledger(folder, catalog, own, jobs, worker.store, catalog.fact("night"))
-        made = _engine(engine, worker, jobs, workers)
+        made = _engine(engine, worker, jobs, workers, timings=timings, on_event=on_event, cancel=cancel)
         limits = Limits(hours if hours is not None else own.budget.hours, own.budget.disk_gb, patience_s)
         runner = Runner(owner, folder.root, catalog, ledger, made, own.window, own.attempts, limits, cancel, on_progress)
         try:
@@ -80,16 +81,16 @@ def run_night(
                 reason = runner.run()
         finally:
             made.close()
-        ledger.write_pairs()
+        write_pairs(folder, own.strategies, own.quotas)
         return Ended(reason, ledger.complete(), write_account(folder, own, catalog))
 
 
-def _engine(name: EngineName, worker: Worker, jobs: Jobs, workers: int) -> Any:
+def _engine(name: EngineName, worker: Worker, jobs: Jobs, workers: int, **heard: Any) -> Any:
     if name == "local":
         return LocalEngine(worker, jobs.models())
     from .ray_engine import RayEngine
 
-    return RayEngine(worker, jobs, workers)
+    return RayEngine(worker, jobs, workers, **heard)
 
 
 def _begin(folder: NightFolder, given: Plan, options: RunOptions, created: str | None) -> tuple[Jobs, RunOptions, Numerics]:
@@ -118,6 +119,7 @@ def _first(folder: NightFolder, plan: Plan, options: RunOptions, numerics: Numer
             catalog.note("weights", _weights(jobs, options.offline))
             catalog.note("prompts", jobs.blocks)
             catalog.fill((number, jobs.block_of(number), jobs.kind(number)) for number in range(len(jobs)))
+        write_text(folder.groups, "", "the night's record")
         write_text(folder.plan, plan.to_yaml(), "the night's plan")
     except BaseException:
         folder.clear_unbegun()

@@ -265,9 +265,9 @@ class Runner:
             return
         self._reported = now
         busy, swaps = self.engine.figures()
-        self.catalog.report_runner(self.owner, {
-            "wall_s": now - self._begun, "busy_s": busy, "swaps": swaps, "jobs": self.jobs_done, "note": "",
-        })
+        self.catalog.report_runner(
+            self.owner, wall_s=now - self._begun, busy_s=busy, swaps=swaps, jobs=self.jobs_done, ended=last,
+        )  # fmt: skip
         self._show("")
 
     def _show(self, note: str) -> None:
