@@ -37,7 +37,8 @@ def night(folder: Path) -> None:
     (folder / "groups.jsonl").write_text("".join(g.to_json() + "\n" for g in made), encoding="utf-8")
     (folder / "pairs.jsonl").write_text("".join(p.to_json() + "\n" for p in pairs_best_worst(made[0])), encoding="utf-8")
     (folder / "plan.yaml").write_text(
-        'prompts: {grid: {caption: "{genre}", genre: [jazz, funk], bpm: ["70-89", "90-109"]}}\nruns: [{preset: base-turbo-refine}]\n',
+        'prompts: {grid: {caption: "{genre}", genre: [jazz, funk], bpm: ["70-89", "90-109"]}}\n'
+        "runs: [{preset: base-turbo-refine}]\n",
         encoding="utf-8",
     )
 
