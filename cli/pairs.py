@@ -207,18 +207,19 @@ def _print_audit(audit: Audit) -> None:
     output.say(f"{audit.groups_paired} of {audit.groups} groups give pairs; {used}")
     rows: list[tuple[Any, ...]] = [("all", audit.pairs, *audit.correlations.values(), *audit.chosen_higher.values())]
     rows += [(name, one.pairs, *one.correlations.values()) for name, one in audit.strategies.items() if len(audit.strategies) > 1]
-    names = [f"margin~{name}" for name in audit.correlations]
-    higher = [f"chosen has more {name}" for name in audit.chosen_higher]
-    columns = ("strategy", "pairs", *names, *higher)
+    output.say("correlation of the margin with what should not decide, and share of pairs whose chosen side has more of it:")
+    columns = ("strategy", "pairs", *audit.correlations, *(f"more {name}" for name in audit.chosen_higher))
     show(output.table(columns, (row + (None,) * (len(columns) - len(row)) for row in rows), right=columns[1:]))
     margins = [(name, metric, *three) for name, one in audit.strategies.items() for metric, three in one.margins.items()]
     show(output.table(("strategy", "margin in", "least", "median", "largest"), margins, right=("least", "median", "largest")))
     for key, balance in audit.balance.items():
         rows = [(value or "(none)", s.groups, s.takes, s.pairs) for value, s in balance.values.items()]
-        even = "" if balance.evenness is None else f", evenness of pairs {balance.evenness:.2f}"
         numbers = ("groups", "takes", "pairs")
-        show(output.table((key, *numbers), rows, right=numbers, title=f"stratum {key}{even}"))
+        if balance.evenness is not None:
+            output.say(f"evenness of pairs over {key}: {balance.evenness:.2f} (1: even)")
+        show(output.table((key, *numbers), rows, right=numbers))
     if audit.settings:
         sides = [(b.setting, b.value, b.chosen, b.rejected, b.share) for b in audit.settings]
         numbers = ("chosen", "rejected", "share chosen")
-        show(output.table(("setting", "value", *numbers), sides, right=numbers, title="settings where the sides differ"))
+        output.say("settings, of pairs whose sides differ in them (0.50: no bias):")
+        show(output.table(("setting", "value", *numbers), sides, right=numbers))
