@@ -177,3 +177,25 @@ def stop(out: Folder) -> None:
 
     alive = stop_night(out)
     output.say(f"{alive} process{'' if alive == 1 else 'es'} asked to stop" if alive else "nobody works on this night")
+
+
+@app.command("rescore")
+def rescore(
+    out: Folder,
+    every: Annotated[bool, typer.Option("--every", help="Also takes that this scorer has scored already.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Score a night's takes anew, by the scorer of this version, and derive its pairs again; nothing is generated.
+
+    Sounds come from the kept latents (from the FLAC where there is no latent). The old record stays beside the new one.
+    """
+    from ..dataset.rescore import rescore as again
+
+    done = again(out, every=every)
+    if as_json:
+        output.emit_json(done.as_dict())
+        return
+    output.say(f"{done.scored} of {done.takes} takes scored anew by {done.scorer}; "
+               f"{done.pairs_before} pairs before, {done.pairs} now")
+    if done.kept is not None:
+        output.say(f"the record as it was: {done.kept}")

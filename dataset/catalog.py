@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,10 +194,13 @@ class NightCatalog:
             db.execute("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", (block, bytes, groups, takes, pairs))
             db.execute("UPDATE jobs SET result = NULL WHERE block = ?", (block,))
 
-    def unsettle(self) -> None:
-        """Forget the record (it is written anew from other scores); the queue stays."""
+    def resettle(self, rows: Iterable[Sequence[int]], forget: str) -> None:
+        """Replace what is known of the record: (block, bytes, groups, takes, pairs) of every settled block; a fact is forgotten
+        with it."""
         with self._using(write=True) as db:
             db.execute("DELETE FROM blocks")
+            db.executemany("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", rows)
+            db.execute("DELETE FROM facts WHERE name = ?", (forget,))
 
     # -- who works ------------------------------------------------------------------------------------------
 

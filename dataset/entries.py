@@ -58,7 +58,7 @@ def scored_takes(
     for stage, facts in scoring.items():
         for take in made[stage]:
             chance = digest({"conditioning": take.group, "prompt": take.prompt.facts(), "scored": dict(facts)})[:16]
-            entry = _in_one_order(entry_of(take, None, None))
+            entry = in_one_order(entry_of(take, None, None))
             if (chance, entry.pcm_sha256) in seen:
                 continue
             seen.add((chance, entry.pcm_sha256))
@@ -72,7 +72,7 @@ def scored_takes(
     return found
 
 
-def _in_one_order(entry: GroupEntry) -> GroupEntry:
+def in_one_order(entry: GroupEntry) -> GroupEntry:
     """The entry with the keys of its mappings sorted: fresh and read back from the store they come in different orders."""
     return GroupEntry.model_validate_json(json.dumps(json.loads(entry.model_dump_json()), sort_keys=True))
 

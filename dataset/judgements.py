@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,14 @@ def import_judgements(given: Path, kept: Path, groups: Iterable[GroupFacts]) -> 
     text = "".join(j.model_dump_json() + "\n" for j in words.values())
     write_text(kept, text, "the judgements")
     return Imported(len(words), new, replaced)
+
+
+def rename_groups(kept: Path, names: Mapping[str, str]) -> None:
+    """Let judgements follow groups that have other ids now (`names`, old to new); doing it again changes nothing. Nothing is
+    done where there is no file."""
+    if kept.exists():
+        words = [j.model_copy(update={"group": names.get(j.group, j.group)}) for j in read_judgements(kept)]
+        write_text(kept, "".join(j.model_dump_json() + "\n" for j in words), "the judgements")
 
 
 def open_comparisons(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..pipeline.atomic import locked, write_error
@@ -22,6 +23,7 @@ from .catalog import NightCatalog, Settled
 from .entries import JobResult, groups_of_block
 from .folder import NightFolder
 from .jobs import Jobs
+from .judgements import rename_groups
 from .keeping import settle_audio
 from .pairing import lean_groups
 from .plan import Plan
@@ -62,8 +64,42 @@ class Ledger:
                 count += 1
         return count
 
+    def replace(self, blocks: Iterable[Sequence[JobResult]], names: Mapping[str, str]) -> Settled:
+        """Write the whole record anew, from what the jobs of each settled prompt give now. `names` are filled while `blocks`
+        are read: old id of a group to new, for the judgements. Either the old record stands or the new one, whenever it is
+        killed."""
+        with locked(self.folder.lock):
+            self._mend()
+            self._per_stratum.clear()
+            self._counted = self.catalog.settled().groups  # nothing counts but what is written now
+            rows: list[list[int]] = []
+            new, size = self.folder.groups.with_suffix(".new"), 0
+            new.unlink(missing_ok=True)
+            for block, results in enumerate(blocks):
+                groups, pairs = self._groups(block, results)
+                lines = _lines(groups)
+                _append(new, lines)
+                size += len(lines)
+                rows.append([block, size, len(groups), sum(len(group.entries) for group in groups), len(pairs)])
+            self.catalog.note("replacing", {"rows": rows, "names": dict(names)})
+            self._finish_replacing()
+        return self.catalog.settled()
+
+    def _finish_replacing(self) -> None:
+        """Put a record that was written anew into its place; done again by whoever comes next, where it was killed."""
+        told = self.catalog.fact("replacing")
+        if told is None:
+            return
+        new = self.folder.groups.with_suffix(".new")
+        if new.exists():
+            new.replace(self.folder.groups)
+        rename_groups(self.folder.judgements, told["names"])
+        self.catalog.resettle(told["rows"], forget="replacing")
+
     def _mend(self) -> None:
-        """Cut what a killed process wrote and did not note. Raises `RunError` when the record is shorter than it should be."""
+        """End what a killed process had begun: a replacement of the record; lines that it wrote and did not note are cut. Raises
+        `RunError` when the record is shorter than it should be."""
+        self._finish_replacing()
         wanted = self.catalog.settled().bytes
         path = self.folder.groups
         size = path.stat().st_size if path.exists() else 0
@@ -84,19 +120,22 @@ class Ledger:
         if found is None:
             return False
         results = [JobResult.model_validate_json(text) for _, text in found if text is not None]
-        strata = self.jobs[self.jobs.block(settled.blocks)[0]].strata
-        made = groups_of_block(results, strata=strata, night=self.night)
-        groups = [self._gated(group) for group in made]
-        pairs = [pair for group in groups for pair in self._counted_pairs(group)]
+        groups, pairs = self._groups(settled.blocks, results)
         paired = {side.provenance.take for p in pairs for side in (p.chosen, p.rejected) if side.provenance}
         groups = [self._placed(group, paired) for group in groups]
-        lines = b"".join(group.to_json().encode("utf-8") + b"\n" for group in groups)
+        lines = _lines(groups)
         _append(self.folder.groups, lines)
         takes = sum(len(group.entries) for group in groups)
         self.catalog.settle(settled.blocks, bytes=settled.bytes + len(lines), groups=len(groups), takes=takes, pairs=len(pairs))
         self._counted += len(groups)
         self._store.discard(key for result in results for key in result.keys)
         return True
+
+    def _groups(self, block: int, results: Sequence[JobResult]) -> tuple[list[Group], list[Pair]]:
+        """The prompt's groups, gates applied, and the pairs they give within the quotas."""
+        made = groups_of_block(results, strata=self.jobs.strata(block), night=self.night)
+        groups = [self._gated(group) for group in made]
+        return groups, [pair for group in groups for pair in self._counted_pairs(group)]
 
     def _gated(self, group: Group) -> Group:
         entries = [e.model_copy(update={"refused": refusal(e, group.prompt, self.plan.gates)}) for e in group.entries]
@@ -138,6 +177,10 @@ def entry_place(entry: GroupEntry) -> tuple[int, str, int]:
     """(job, stage, index) out of a take's name in the night."""
     job, stage, index = entry.take.split("/")
     return int(job), stage, int(index)
+
+
+def _lines(groups: Iterable[Group]) -> bytes:
+    return b"".join(group.to_json().encode("utf-8") + b"\n" for group in groups)
 
 
 def _append(path: Path, data: bytes) -> None:

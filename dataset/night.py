@@ -23,6 +23,7 @@ from ..pipeline.keys import digest, numerics_facts
 from ..pipeline.options import RunOptions, decide, numerics_of
 from ..pipeline.prepare import prepare
 from ..pipeline.session import threads
+from ..pipeline.yaml_text import to_yaml
 from .account import write_account
 from .catalog import NightCatalog
 from .folder import NightFolder
@@ -117,6 +118,7 @@ def _first(folder: NightFolder, plan: Plan, options: RunOptions, numerics: Numer
             catalog.note("options", options.model_dump())
             catalog.note("numerics", numerics_facts(numerics))
             catalog.note("weights", _weights(jobs, options.offline))
+            catalog.note("presets", _presets(jobs))
             catalog.note("prompts", jobs.blocks)
             catalog.fill((number, jobs.block_of(number), jobs.kind(number)) for number in range(len(jobs)))
         write_text(folder.groups, "", "the night's record")
@@ -150,13 +152,14 @@ def _go_on(folder: NightFolder, given: Plan) -> tuple[Jobs, RunOptions, Numerics
                 f"the night in {folder.root} was begun with other library versions or processor ({told}), so its takes can't be "
                 "made with the same bytes", "restore those versions, or begin a new night in another folder",
             ))
-        before, now = catalog.fact("weights"), _weights(jobs, options.offline)
-        others = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-        if others:
-            raise RequestError(Problem(
-                f"the weights of {', '.join(others)} are not those the night in {folder.root} was begun with",
-                "put the old ones back, or begin a new night in another folder",
-            ))
+        for what, now in (("presets", _presets(jobs)), ("weights", _weights(jobs, options.offline))):
+            before = catalog.fact(what)
+            others = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+            if others:
+                raise RequestError(Problem(
+                    f"the {what} of {', '.join(others)} are not those the night in {folder.root} was begun with",
+                    "put back what was there then, or begin a new night in another folder",
+                ))
     return jobs, options, numerics
 
 
@@ -167,6 +170,11 @@ def _weights(jobs: Jobs, offline: bool) -> dict[str, str]:
         prepared = prepare(jobs.pipeline(number), offline=offline)
         found |= {f"run {kind}, stage {stage}": mark for stage, mark in weights_of(prepared).items()}
     return found
+
+
+def _presets(jobs: Jobs) -> dict[str, str]:
+    """A digest of the preset of every kind of job, settings laid in."""
+    return {f"run {kind}": digest({"preset": to_yaml(jobs.base(place))}) for place, kind in enumerate(jobs.first_of_kinds())}
 
 
 def stop_night(out: str | Path) -> int:

@@ -169,7 +169,8 @@ class Runner:
             try:
                 self.schedule.add(number, self.engine.steps(number))
             except SegueError as error:
-                self._failed(number, error)
+                if self._failed(number, error):
+                    break  # all that was claimed is given back
         return bool(numbers)
 
     def _collect(self) -> None:
@@ -177,7 +178,8 @@ class Runner:
             number, step = self._pending.pop(future)
             error = future.exception()
             if error is not None:
-                self._failed(number, error)
+                if self._failed(number, error):
+                    break  # nothing is pending any more
             elif step is None:
                 self._finished(number, future.result())
             elif self.schedule.done(number):
@@ -190,20 +192,22 @@ class Runner:
         self.jobs_done += 1
         self.ledger.settle()
 
-    def _failed(self, number: int, error: BaseException) -> None:
-        """Note why a job failed, unless what failed it would fail every other too."""
+    def _failed(self, number: int, error: BaseException) -> bool:
+        """Note why a job failed. Where what failed it would fail every other too, all jobs are laid down until that has passed
+        instead, and True is given."""
         if not isinstance(error, Exception):
             raise error
         if isinstance(error, Cancelled):
             self._close(number)
-            return
+            return False
         trouble = disk_trouble(self.root) or (str(error) if is_the_places_fault(error) else None) or self.engine.trouble()
         if trouble is not None:
             self._stand_still(trouble)
-            return
+            return True
         cause = str(error) if isinstance(error, SegueError) else f"{type(error).__name__}: {error}"
         self.catalog.fail(number, cause[:2000], self.attempts)
         self._close(number)
+        return False
 
     def _close(self, number: int) -> None:
         if number in self.schedule:
