@@ -1,6 +1,7 @@
 """Old takes under a new scorer: the same sounds, other marks; the old record stays; a kill in between costs nothing."""
 
 import json
+from pathlib import Path
 
 import pytest
 from helpers.night_files import night_files
@@ -54,7 +55,7 @@ def test_a_new_scorer_gives_new_marks_and_pairs(plan_file, night, new_scorer, mo
     groups = [Group.from_json(line) for line in (out / "groups.jsonl").read_bytes().splitlines()]
     assert first.id not in {g.id for g in groups}
     assert read_judgements(out / "judgements.jsonl")[0].group == groups[0].id
-    with open(done.kept) as kept:
+    with Path(done.kept).open() as kept:
         assert Group.from_json(kept.readline()) == first
     assert night(plan_file("audio: none\n")).complete  # the night goes on from the new record
 
