@@ -11,9 +11,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import yaml
 
+from ..scoring.pair_audit import Audit
 from .card_usage import usage
 from .dedup import EMBEDDING_VERSION, MOVEMENT_COSINE, NEAR_COSINE, REASONS
 from .tallies import MARKS, NightTally, PairTally
@@ -21,6 +23,7 @@ from .versions import Version
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _BAR = 24
+_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Card:
     versions: Sequence[tuple[Version, int]]
     dataset_version: str
     rate_hz: int | None
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The figures of the exported pairs."""
+        return self.pairs.auditor.result()
 
     def text(self) -> str:
         """The card, in Markdown."""
@@ -103,11 +111,24 @@ class Card:
         )
 
     def _pairs(self) -> str:
-        lines = [f"- {name}: {count}" for name, count in sorted(self.pairs.strategies.items())]
-        told = {k: v for k, v in self.pairs.correlations().items() if v is not None}
-        goes = ", ".join(f"{name} {value:+.2f}" for name, value in told.items())
-        tail = f"\n\nCorrelation of the margin with what should not decide (+1: the larger always won): {goes}." if goes else ""
-        return "## Pairs by strategy\n\n" + "\n".join(lines) + tail
+        audit = self.audit
+        rows = []
+        for name, s in audit.strategies.items():
+            margins = (f"{metric} {low:.3g} / {mid:.3g} / {high:.3g}" for metric, (low, mid, high) in s.margins.items())
+            rows.append((name, s.pairs, "; ".join(margins)))
+        goes = ", ".join(f"{name} {value:+.2f}" for name, value in audit.correlations.items() if value is not None)
+        wins = ", ".join(f"{name} {value:.0%}" for name, value in audit.chosen_higher.items() if value is not None)
+        parts = ["## Pairs by strategy", _table(("strategy", "pairs", "margin: least / median / largest"), rows)]
+        if goes or wins:
+            parts.append(
+                f"What should not decide: the margin's correlation with it: {goes or 'none to tell'}. How often the chosen side "
+                f"had more of it: {wins or 'none to tell'}."
+            )
+        if audit.settings:
+            biased = [(s.setting, s.value, s.chosen, s.rejected, f"{s.share:.0%}") for s in audit.settings[:_ROWS]]
+            parts.append("Pairs whose sides differ in a setting, by its value:")
+            parts.append(_table(("setting", "value", "chosen", "rejected", "share chosen"), biased))
+        return "\n\n".join(parts)
 
     def _left_out(self) -> str:
         lines = [f"- {count}: {REASONS[reason]}" for reason, count in self.dropped.items() if count]  # type: ignore[index]
@@ -123,11 +144,13 @@ class Card:
 
     def _strata(self) -> str:
         parts = []
-        for name, counts in sorted(self.pairs.strata.items()):
-            most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-            more = f" … and {len(most) - 12} more" if len(most) > 12 else ""
-            parts.append(f"- {_line(name)}: " + ", ".join(f"{_line(value)} {count}" for value, count in most[:12]) + more)
-        return "## Balance\n\nPairs by stratum.\n\n" + "\n".join(parts) if parts else ""
+        for name, balance in self.audit.balance.items():
+            most = sorted(balance.values.items(), key=lambda item: (-item[1].pairs, item[0]))
+            rows = [(value or "–", s.groups, s.takes, s.pairs) for value, s in most[:_ROWS]]
+            even = "" if balance.evenness is None else f" (evenness of pairs {balance.evenness:.2f}; 1 is even)"
+            more = f"\n\n… and {len(most) - _ROWS} more" if len(most) > _ROWS else ""
+            parts.append(f"### {_line(name)}{even}\n\n" + _table(("value", "groups", "takes", "pairs"), rows) + more)
+        return "## Balance\n\n" + "\n\n".join(parts) if parts else ""
 
     def _versions(self) -> str:
         if not self.versions:
@@ -144,7 +167,7 @@ class Card:
 
     def _defects(self) -> str:
         every: Counter[str] = sum((n.defects for n in self.nights), Counter())
-        rows = sorted(every.items(), key=lambda item: (-item[1], item[0]))[:30]
+        rows = sorted(every.items(), key=lambda item: (-item[1], item[0]))[:_ROWS]
         return "## Defects found\n\n" + _table(("defect", "takes"), rows) if rows else ""
 
     def _example(self) -> str:

@@ -92,9 +92,9 @@ def export(
     with ExitStack() as stack:
         records = _records(nights, stack)
         check_place(to, {record.identity for record in records})
-        tallies, versions = [], Versions()
+        tallies, pairs, versions = [], PairTally(), Versions()
         for record in records:
-            tallies.append(_tally(record, versions))
+            tallies.append(_tally(record, pairs, versions))
             tell("reading", record.number + 1, len(records))
         since = parse_since(asked.since, versions)
         everything = [row for record in records for row in record.rows()]
@@ -108,7 +108,7 @@ def export(
             kept = [rows[i] for i in left.kept]
             work = _Work(records, files, asked, shares, tell)
             _check_room(to, kept, files)
-            pairs, splits = work.write(folder, kept)
+            splits = work.write(folder, kept, pairs)
             shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
             sides = made_by(sound for row in kept for sound in row.sounds)
             dropped = {reason: count for reason, count in left.counts().items() if count}
@@ -137,9 +137,9 @@ class _Work:
         self._records, self._files, self._asked, self._shares, self._tell = records, files, asked, shares, tell
         self.rate_hz: int | None = None
 
-    def write(self, folder: ExportFolder, rows: Sequence[Row]) -> tuple[PairTally, dict[str, dict[str, int]]]:
-        """Every row; gives what was counted and the splits. A split without pairs gets no file."""
-        tally, splits = PairTally(), {}
+    def write(self, folder: ExportFolder, rows: Sequence[Row], tally: PairTally) -> dict[str, dict[str, int]]:
+        """Every row, counted in `tally`; gives the splits. A split without pairs gets no file."""
+        splits = {}
         parts = {name: [row for row in rows if split_of(row.prompt, self._shares) == name] for name in self._shares}
         self._files.expect(_sounds(rows))
         rates = {sound.rate_hz for sound in _sounds(rows)}
@@ -153,14 +153,14 @@ class _Work:
                 for row in part:
                     record = record_of(row, self._records[row.night], self._files)
                     writer.add(record)
-                    tally.add(record.pair, row.prompt, record.strata)
+                    tally.add(record.pair, row.prompt)
                     for sound in row.sounds:
                         self._files.done(sound)
                     done += 1
                     self._tell("writing", done, len(rows))
                 places = writer.finish()
             splits[name] = {"pairs": len(part), "files": len(places), "bytes": sum(folder.files[p]["bytes"] for p in places)}
-        return tally, splits
+        return splits
 
 
 def _checked(nights: Sequence[Path], to: Path, asked: ExportOptions) -> tuple[dict[str, float], str]:
@@ -208,12 +208,13 @@ def _records(nights: Sequence[Path], stack: ExitStack) -> list[NightRecord]:
     return found
 
 
-def _tally(record: NightRecord, versions: Versions) -> NightTally:
+def _tally(record: NightRecord, pairs: PairTally, versions: Versions) -> NightTally:
     tally = NightTally(
         record.name, record.created, record.seed, about=record.about, numerics=record.account().get("numerics") or {},
     )  # fmt: skip
     for number, group in record.groups():
         tally.add(group)
+        pairs.auditor.group(group)
         versions.add(record.number, number, group)
     return tally
 

@@ -19,7 +19,7 @@ from .export_folder import ExportFolder
 from .export_records import Record
 from .export_shards import Shards
 
-ROW_GROUP_BYTES = 32_000_000
+ROW_GROUP_BYTES, ROW_GROUP_ROWS = 32_000_000, 1000
 _TEXT, _NUMBER, _WHOLE = "string", "float64", "int64"
 _SIDE: dict[str, str | list[str]] = {
     "score": _NUMBER, "defects": [_TEXT], "take": _TEXT, "seed": _WHOLE, "model": _TEXT, "steps": _WHOLE, "shift": _NUMBER,
@@ -74,7 +74,7 @@ class ParquetWriter:
     def __init__(self, folder: ExportFolder, split: str, *, shard_bytes: int, rate_hz: int | None) -> None:
         self._shards = Shards(folder, split, "parquet", shard_bytes)
         self._schema = schema(rate_hz)
-        self._rows: list[tuple[dict[str, Any], Record]] = []
+        self._rows: list[dict[str, Any]] = []
         self._held = 0
         self._writer: pq.ParquetWriter | None = None
 
@@ -86,13 +86,14 @@ class ParquetWriter:
         for name in ("chosen", "rejected"):
             side = getattr(record, name)
             row[name] = {"bytes": side.flac.read_bytes(), "path": f"{side.name}.flac"}
+            row[f"{name}_latent"] = side.latent.frames if side.latent is not None else None
             size += len(row[name]["bytes"]) + (side.latent.frames.nbytes if side.latent is not None else 0)
         if self._shards.full(size):
             self._end_shard()
-        self._rows.append((row, record))
+        self._rows.append(row)
         self._held += size
         self._shards.count(size)
-        if self._held >= ROW_GROUP_BYTES:
+        if self._held >= ROW_GROUP_BYTES or len(self._rows) >= ROW_GROUP_ROWS:
             self._end_row_group()
 
     def finish(self) -> list[str]:
@@ -131,10 +132,9 @@ class ParquetWriter:
         arrays = []
         for name in self._schema.names:
             if name.endswith("_latent"):
-                sides = [getattr(record, name.removesuffix("_latent")) for _, record in self._rows]
-                arrays.append(_frames([s.latent.frames if s.latent is not None else None for s in sides]))
+                arrays.append(_frames([row[name] for row in self._rows]))
             else:
-                arrays.append(pa.array([row[name] for row, _ in self._rows], type=self._schema.field(name).type))
+                arrays.append(pa.array([row[name] for row in self._rows], type=self._schema.field(name).type))
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
 

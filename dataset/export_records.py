@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..pipeline.keys import canonical_json
+from ..scoring.groups import GroupEntry
 from ..scoring.pair_schema import Pair
-from ..scoring.preferences import GroupEntry
-from .export_source import NightRecord, Row, Sound, version_of
+from .export_source import NightRecord, Row, Sound
 from .redecode import SoundFiles
 from .trainer_mapping import InitialNoise, LatentFacts, initial_noise, latent_facts
 
@@ -37,7 +37,7 @@ class Side:
         latent, noise = self.latent, self.noise
         return {
             "codec": latent.codec if latent else None, "frame_rate_hz": latent.frame_rate_hz if latent else None,
-            "samples": latent.samples if latent else None, "version": version_of(self.entry),
+            "samples": latent.samples if latent else None, "version": self.sound.version,
             "noise": asdict(noise) if noise else None,
         }  # fmt: skip
 

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from ..pipeline.errors import Problem, RequestError, RunError
 from ..pipeline.keys import digest
-from ..scoring.pair_schema import Chosen, Pair, Rejected
-from ..scoring.preferences import Group, GroupEntry
+from ..scoring.groups import Generation, Group, GroupEntry
+from ..scoring.pair_schema import Chosen, Pair, Provenance, Rejected
 from .folder import NightFolder
 
 
@@ -63,18 +63,28 @@ class Row:
         return self.chosen, self.rejected
 
 
-def version_of(entry: GroupEntry) -> str:
+def version_of(made: Generation | Provenance) -> str:
     """The weights that made a take: fingerprint, and ``+`` fingerprint of the adapters where there are any."""
-    made = entry.generation
     return (made.model_revision or "") + (f"+{made.adapters_sha256}" if made.adapters_sha256 else "")
 
 
-def sound_of(night: int, entry: GroupEntry) -> Sound:
-    """The take of a group's entry, as one side of a pair."""
+def sound_of(night: int, side: Chosen | Rejected, facts: Provenance) -> Sound:
+    """One side of a pair."""
     return Sound(
-        night=night, take=entry.take, pcm_sha256=entry.pcm_sha256, audio=entry.audio_path, latent=entry.latent_path,
-        duration_s=entry.duration_s, rate_hz=entry.rate_hz, variant=entry.generation.model or "", version=version_of(entry),
+        night=night, take=facts.take, pcm_sha256=facts.pcm_sha256, audio=side.audio_path or None, latent=facts.latent_path,
+        duration_s=facts.duration_s or 0.0, rate_hz=facts.rate_hz, variant=side.generation_params.model or "",
+        version=version_of(facts),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a group's line begins, which group it is, a digest of its prompt, and marks of its takes."""
+
+    at: int
+    number: int
+    prompt: str
+    takes: frozenset[int]
 
 
 @dataclass
@@ -101,7 +111,7 @@ class NightRecord:
         self.created = created.isoformat() if isinstance(created, datetime) else str(created)
         self.about = str(plan.get("about") or "")
         self.identity = digest({"night": plan_text(self.files)})[:16]
-        self._at: dict[str, list[tuple[int, int]]] = {}
+        self._at: dict[str, list[_Place]] = {}
         self._groups, self._pairs = _opened(self.files.groups, self.folder), _opened(self.files.pairs, self.folder)
         self._group_end, self._pair_end = self.files.groups.stat().st_size, self.files.pairs.stat().st_size
         self.notes: list[str] = []
@@ -127,7 +137,8 @@ class NightRecord:
                 self.notes.append(f"{self.files.groups}: the last line is not whole and was left out")
                 return
             group = self._parsed(line, number + 1)
-            self._at.setdefault(group.id, []).append((at, number))
+            takes = frozenset(hash((e.take, e.pcm_sha256)) for e in group.entries)
+            self._at.setdefault(group.id, []).append(_Place(at, number, digest(group.prompt), takes))
             yield number, group
 
     def rows(self) -> Iterator[Row]:
@@ -140,16 +151,15 @@ class NightRecord:
                     f"{self.files.pairs}, line {number}: this is no pair ({error.errors(include_url=False)[0]['msg']}). Derive "
                     f"them anew: segue pairs {self.folder}"
                 ) from error
-            found = self._found(pair)
-            if found is None:
+            place, chosen, rejected = self._place(pair), pair.chosen.provenance, pair.rejected.provenance
+            if place is None or chosen is None or rejected is None:
                 raise RunError(
                     f"{self.files.pairs}, line {number}: its takes are in no group of {self.files.groups.name}. Derive the pairs "
                     f"anew: segue pairs {self.folder}"
                 )
-            group_at, group_number, group, chosen, rejected = found
             yield Row(
-                self.number, at, group_at, group_number, pair.id, pair.strategy, digest(group.prompt),
-                sound_of(self.number, chosen), sound_of(self.number, rejected),
+                self.number, at, place.at, place.number, pair.id, pair.strategy, place.prompt,
+                sound_of(self.number, pair.chosen, chosen), sound_of(self.number, pair.rejected, rejected),
             )  # fmt: skip
 
     def pair(self, row: Row) -> tuple[Pair, Group, GroupEntry, GroupEntry]:
@@ -170,14 +180,11 @@ class NightRecord:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _found(self, pair: Pair) -> tuple[int, int, Group, GroupEntry, GroupEntry] | None:
+    def _place(self, pair: Pair) -> _Place | None:
         """The newest group of the pair's id that holds both its takes: judging anew writes a group once more."""
-        for at, number in reversed(self._at.get(pair.group, [])):
-            group = self._group_at(at)
-            chosen, rejected = _entry(group, pair.chosen), _entry(group, pair.rejected)
-            if chosen is not None and rejected is not None:
-                return at, number, group, chosen, rejected
-        return None
+        facts = [side.provenance for side in (pair.chosen, pair.rejected)]
+        marks = {hash((f.take, f.pcm_sha256)) for f in facts if f is not None}
+        return next((place for place in reversed(self._at.get(pair.group, [])) if marks <= place.takes), None)
 
     def _read_group(self, at: int) -> Group:
         self._groups.seek(at)

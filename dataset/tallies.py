@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..scoring.pair_schema import Chosen, Pair, Rejected
-from ..scoring.groups import GroupFacts
-from ..scoring.preferences import margin_correlations
+from ..scoring.groups import Group
+from ..scoring.pair_audit import Auditor
+from ..scoring.pair_schema import Pair
 
 MARKS = 0.5
 """Width of a step of the histogram of marks, 0 to 10."""
@@ -20,7 +20,7 @@ MARKS = 0.5
 
 @dataclass
 class NightTally:
-    """What one night's groups hold."""
+    """What one night's groups hold. `seconds` is how long its takes last together."""
 
     name: str
     created: str
@@ -38,7 +38,7 @@ class NightTally:
     defects: Counter[str] = field(default_factory=Counter)
     scorers: set[str] = field(default_factory=set)
 
-    def add(self, group: GroupFacts) -> None:
+    def add(self, group: Group) -> None:
         """Count a group."""
         self.groups += 1
         for entry in group.entries:
@@ -49,7 +49,7 @@ class NightTally:
             self.silent += entry.finite and entry.silent
             self.scored += entry.overall is not None
             if entry.overall is not None:
-                self.marks[_bin(entry.overall)] += 1
+                self.marks[_step(entry.overall)] += 1
             if entry.report is not None:
                 self.scorers.add(entry.report.scorer)
             self.defects.update(entry.defects)
@@ -57,51 +57,33 @@ class NightTally:
 
 @dataclass
 class PairTally:
-    """What the pairs that are exported hold."""
+    """What the pairs that are exported hold. `auditor` is shown the groups by whoever reads them."""
 
+    auditor: Auditor = field(default_factory=Auditor)
     pairs: int = 0
     prompts: set[str] = field(default_factory=set)
-    strategies: Counter[str] = field(default_factory=Counter)
     chosen: Counter[int] = field(default_factory=Counter)
     rejected: Counter[int] = field(default_factory=Counter)
-    strata: dict[str, Counter[str]] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
     example: dict[str, Any] | None = None
-    _short: list[Pair] = field(default_factory=list)
 
-    def add(self, pair: Pair, prompt: str, strata: Mapping[str, str]) -> None:
+    def add(self, pair: Pair, prompt: str) -> None:
         """Count a pair; `prompt` is a digest of its prompt."""
         self.pairs += 1
         self.prompts.add(prompt)
-        self.strategies[pair.strategy] += 1
-        self.chosen[_bin(pair.chosen.quality_score)] += 1
-        self.rejected[_bin(pair.rejected.quality_score)] += 1
-        for name, value in strata.items():
-            self.strata.setdefault(name, Counter())[value] += 1
+        self.auditor.pair(pair)
+        self.chosen[_step(pair.chosen.quality_score)] += 1
+        self.rejected[_step(pair.rejected.quality_score)] += 1
         for side in (pair.chosen, pair.rejected):
             if side.provenance is not None and side.provenance.model_id:
                 self.models.add(side.provenance.model_id)
         if self.example is None:
             self.example = _example(pair)
-        if pair.metric == "overall":
-            self._short.append(pair.model_copy(update={"chosen": _short(pair.chosen), "rejected": _short(pair.rejected)}))
-
-    def correlations(self) -> dict[str, float | None]:
-        """How the margin goes with loudness, bandwidth and duration."""
-        return margin_correlations(self._short)
 
 
-def _bin(mark: float) -> int:
-    """The step a mark belongs to; 10 belongs to the last one."""
+def _step(mark: float) -> int:
+    """The step of the histogram that a mark belongs to; 10 belongs to the last one."""
     return min(int(10 / MARKS) - 1, max(0, int(mark / MARKS)))
-
-
-def _short(side: Any) -> Any:
-    """A side with only what `margin_correlations` reads."""
-    assert isinstance(side, Chosen | Rejected)
-    kept = {k: v for k, v in side.quality_report.items() if k == "bandwidth_hz"}
-    provenance = side.provenance.model_copy(update={"extra": {}, "guidance": None}) if side.provenance else None
-    return side.model_copy(update={"quality_report": kept, "provenance": provenance})
 
 
 def _example(pair: Pair) -> dict[str, Any]:

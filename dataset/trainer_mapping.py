@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from ..pipeline.keys import canonical_json
-from ..scoring.preferences import GroupEntry
+from ..scoring.groups import GroupEntry
 from .export_source import NightRecord
 from .keeping import read_latent
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ..pipeline.errors import Problem, RequestError
-from ..scoring.preferences import Group
+from ..scoring.groups import Group
 from .export_source import NightRecord, Row, Sound, moment, version_of
 
 _TIME = re.compile(r"\d{4}-\d\d?(-|$)")
@@ -46,7 +46,7 @@ class Versions:
     def add(self, night: int, number: int, group: Group) -> None:
         """Count the takes of a group. Groups come in order."""
         for entry in group.entries:
-            name = version_of(entry)
+            name = version_of(entry.generation)
             if not name:
                 continue
             made = entry.generation
