@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from math import isfinite
+from operator import attrgetter
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -48,10 +49,12 @@ class Generation(_Record):
 
     def settings(self) -> tuple[Any, ...]:
         """The same as something to compare and hash, several times faster."""
-        return (
-            self.model, self.steps, self.shift, self.model_id, self.model_revision, self.adapters_sha256, self.sampler,
-            self.schedule, _sorted(self.guidance), self.noise_device, _sorted(self.varied),
-        )
+        return (*_PLAIN_SETTINGS(self), _sorted(self.guidance), _sorted(self.varied))
+
+
+_PLAIN_SETTINGS = attrgetter(*(
+    name for name in Generation.model_fields if name not in ("seed", "extra", "guidance", "varied")
+))  # fmt: skip
 
 
 def _sorted(facts: dict[str, Any] | None) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from .groups import TakeFacts
@@ -32,7 +32,7 @@ class Pick(NamedTuple):
 class _Ranked(NamedTuple):
     value: float  # more is better
     entry: TakeFacts
-    settings: tuple[object, ...] | None
+    settings: tuple[object, ...] | None = None
 
 
 def picks(entries: Iterable[TakeFacts], strategy: PairStrategy, judgements: Sequence[Judgement] = ()) -> list[Pick]:
@@ -47,13 +47,15 @@ def picks(entries: Iterable[TakeFacts], strategy: PairStrategy, judgements: Sequ
     >>> [(p.best.take, p.worst.take, p.margin) for p in picks(takes, PairStrategy(rule="topk", k=2, cap=2))]
     [('t1', 't2', 8.0), ('t3', 't2', 6.0)]
     """
-    fair = sorted((e for e in entries if e.comparable), key=_order)
+    takes = sorted(entries, key=_order)
+    fair = [e for e in takes if e.comparable]
+    parents = {e.take: e.parent for e in takes if e.parent is not None}
     if strategy.compare == "human":
         found = _majorities(fair, judgements, strategy.margin)
     elif strategy.rule == "domination":
-        found = _dominations(fair, strategy)
+        found = _dominations(fair, parents, strategy)
     else:
-        found = _ranked_picks(fair, strategy)
+        found = _ranked_picks(fair, parents, strategy)
     seen: set[frozenset[str]] = set()
     kept = []
     for pick in found:
@@ -80,28 +82,39 @@ def as_long(a: TakeFacts, b: TakeFacts) -> bool:
 
 
 def _order(entry: TakeFacts) -> tuple[object, ...]:
-    return entry.index, entry.take, entry.pcm_sha256, entry.overall
+    return entry.index, entry.take, entry.pcm_sha256, entry.overall is not None, entry.overall
 
 
-def _ranked_picks(entries: Sequence[TakeFacts], strategy: PairStrategy) -> Iterator[Pick]:
+def _ranked_picks(entries: Sequence[TakeFacts], parents: Mapping[str, str], strategy: PairStrategy) -> Iterator[Pick]:
     metric = strategy.ranked_by
-    ranked = _ranked(entries, metric, strategy.compare in ("seeds", "params"))
+    ranked = _ranked(entries, metric)
     floor = strategy.margin * (_sd([r.value for r in ranked]) if strategy.margin_unit == "sd" else 1.0)
+    if not ranked or ranked[0].value - ranked[-1].value < floor:
+        return  # most groups under a high margin: nothing more needs to be known of them
+    if strategy.compare in ("seeds", "params"):
+        ranked = [_Ranked(value, entry, _made(entry, parents)) for value, entry, _ in ranked]
     for best, worst in _repairs(ranked, strategy) if strategy.compare == "repair" else _ruled(ranked, strategy, floor):
         gap = best.value - worst.value
         if gap > TIE and gap >= floor:
             yield Pick(best.entry, worst.entry, gap, gap, metric)
 
 
-def _ranked(entries: Iterable[TakeFacts], metric: str, with_settings: bool) -> list[_Ranked]:
+def _ranked(entries: Iterable[TakeFacts], metric: str) -> list[_Ranked]:
     """Best first; takes without the metric are left out."""
     direction = sign(metric)
-    found = [
-        _Ranked(direction * value, e, e.generation.settings() if with_settings else None)
-        for e in entries
-        if (value := e.value(metric)) is not None
-    ]
+    found = [_Ranked(direction * value, e) for e in entries if (value := e.value(metric)) is not None]
     return sorted(found, key=lambda r: -r.value)  # stable: equal values stay in the entries' order
+
+
+def _made(entry: TakeFacts, parents: Mapping[str, str]) -> tuple[object, ...]:
+    """How a take was made: its settings, and out of how many takes of the group, one after the other (a repaired take was
+    not made like the one before the repair)."""
+    seen: set[str] = set()
+    parent = entry.parent
+    while parent is not None and parent not in seen:
+        seen.add(parent)
+        parent = parents.get(parent)
+    return len(seen), entry.generation.settings()
 
 
 def _sd(values: Sequence[float]) -> float:
@@ -146,6 +159,7 @@ def _widest(part: list[_Ranked], apart: Callable[[_Ranked, _Ranked], bool]) -> I
     if found:
         yield found
 
+
 def _parts(ranked: list[_Ranked], made_alike: bool) -> Iterator[list[_Ranked]]:
     """Takes apart by length (within a part all are within `SAME_LENGTH_S`) and, if wanted, by settings; a sound that
     stands in a part twice counts once. Each part is best first; parts of shorter takes come first, then those with the
@@ -183,7 +197,7 @@ def _repairs(ranked: list[_Ranked], strategy: PairStrategy) -> Iterator[tuple[_R
         yield from ((one, before[take]) for one in repairs[take][:most])
 
 
-def _dominations(entries: Sequence[TakeFacts], strategy: PairStrategy) -> Iterator[Pick]:
+def _dominations(entries: Sequence[TakeFacts], parents: Mapping[str, str], strategy: PairStrategy) -> Iterator[Pick]:
     """Every comparison in which one take is nowhere worse and somewhere better by the margin. The pair's metric is the
     one that shows it most clearly, in standard deviations."""
     directions = [sign(name) for name in strategy.metrics]
@@ -192,7 +206,7 @@ def _dominations(entries: Sequence[TakeFacts], strategy: PairStrategy) -> Iterat
         values = [entry.value(name) for name in strategy.metrics]
         found = [d * v for d, v in zip(directions, values, strict=True) if v is not None]
         if len(found) == len(values):
-            known.append((entry, found, entry.generation.settings()))
+            known.append((entry, found, _made(entry, parents)))
     spreads = [_sd(column) for column in zip(*(values for _, values, _ in known), strict=True)]
     in_sd = strategy.margin_unit == "sd"
     takes = {entry.take: entry for entry in reversed(entries)}

@@ -113,6 +113,17 @@ def test_a_repair_is_chosen_over_what_it_was_made_from_if_it_is_better() -> None
     assert found(itself, compare="repair") == found(itself, compare="repair", rule="margin") == []
 
 
+def test_a_repaired_take_was_not_made_like_one_before_its_repair() -> None:
+    rows = [(4.0, None), (6.0, "t0"), (5.0, None), (9.0, "t2"), (8.0, "t1"), (7.0, "t3")]
+    entries = [scored_take(i, score, parent=parent) for i, (score, parent) in enumerate(rows)]
+    group = scored_group(*entries)
+    assert set(found(group)) == {(2, 0), (3, 1), (4, 5)}  # none, one and two repairs
+    lost = scored_group(entries[0].model_copy(update={"refused": "hum"}), *entries[1:])
+    assert set(found(lost)) == {(3, 1), (4, 5)}  # take 4 was repaired twice all the same
+    assert set(found(group, rule="domination", metrics=("overall",))) == {(2, 0), (3, 1), (4, 5)}
+    assert found(group, compare="params") == [(3, 0)]
+
+
 def test_a_repair_may_have_to_dominate() -> None:
     rows = [(4.0, -40.0, None), (6.0, -50.0, "t0"), (7.0, -30.0, "t0")]
     group = scored_group(*(scored_take(i, s, metrics={"noise_floor_db": n}, parent=p) for i, (s, n, p) in enumerate(rows)))
@@ -154,8 +165,8 @@ def test_one_sound_under_two_names_counts_once() -> None:
 def test_takes_with_a_flaw_are_in_no_pair(flaw: dict[str, Any], compare: str) -> None:
     rows = [(9.0, 1.0), (1.0, 9.0)]
     def pair_of(**more: Any) -> Group:
-        return scored_group(*(scored_take(i, s, metrics={"reference_distance": d}, parent="t1" if i == 0 else None,
-                                          **(more if i == 1 else {})) for i, (s, d) in enumerate(rows)))
+        given_ = ({"parent": "t1"} if compare == "repair" else {}, more)
+        return scored_group(*(scored_take(i, s, metrics={"reference_distance": d}, **given_[i]) for i, (s, d) in enumerate(rows)))
     said = (Judgement(group="g", chosen="t0", rejected="t1", labeller="ann"),)
     assert found(pair_of(), said, compare=compare) == [(0, 1)] and found(pair_of(**flaw), said, compare=compare) == []
 
@@ -307,6 +318,17 @@ def entry_of(index: int, row: dict[str, Any]) -> GroupEntry:
     return scored_take(index, known.pop("overall"), **known)
 
 
+def depth(entry: GroupEntry, entries: list[GroupEntry]) -> int:
+    """How many takes it was made from, one after the other; a circle is gone round once."""
+    by_take, line = {e.take: e for e in entries}, []
+    while entry.parent is not None and entry.parent not in line:
+        line.append(entry.parent)
+        if entry.parent not in by_take:
+            break
+        entry = by_take[entry.parent]
+    return len(line)
+
+
 def gap(strategy: PairStrategy, metric: str, best: GroupEntry, worst: GroupEntry) -> float:
     a, b = best.value(metric), worst.value(metric)
     assert a is not None and b is not None
@@ -331,10 +353,9 @@ def test_pairs_keep_their_promises(
         assert best.comparable and worst.comparable and best.pcm_sha256 != worst.pcm_sha256
         assert abs(best.duration_s - worst.duration_s) <= SAME_LENGTH_S
         assert pair.margin is not None and pair.margin > TIE and Pair.from_json(pair.to_json()) == pair
-        if wish.compare == "seeds":
-            assert best.generation.set_alike() == worst.generation.set_alike()
-        if wish.compare == "params":
-            assert best.generation.set_alike() != worst.generation.set_alike()
+        alike = best.generation.set_alike() == worst.generation.set_alike() and depth(best, entries) == depth(worst, entries)
+        assert alike or wish.compare != "seeds"
+        assert not alike or wish.compare != "params"
         if wish.compare == "repair":
             assert best.parent == worst.take
         if wish.compare == "human":
@@ -355,7 +376,7 @@ def test_pairs_keep_their_promises(
 @given(rows)
 def test_the_margin_rule_misses_no_pair(drawn: list[dict[str, Any]]) -> None:
     """Peer: every two takes, tried one by one."""
-    entries = [entry_of(i, {**row, "pcm_sha256": ""}) for i, row in enumerate(drawn)]
+    entries = [entry_of(i, {**row, "pcm_sha256": "", "parent": None}) for i, row in enumerate(drawn)]
     exact = [e for e in entries if e.duration_s in (8.0, 9.0)]
     fair = [(e, e.overall) for e in exact if e.comparable and e.overall is not None]
     expected = {
