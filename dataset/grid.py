@@ -1,9 +1,10 @@
 """A grid's prompts, the most wanted first: at each draw the cell that leaves axes and pairs of axes most evenly covered.
 
-The imbalance of N prompts is the sum of Pearson's χ² against even coverage, over every axis and every pair of axes:
-Σ (n − N/k)² / (N/k), with n the prompts that have a value (or pair of values) and k how many values (or pairs) there are. That
-is k/N · Σ n² − N, so one more prompt lowers it most (raises it least) in the cell with the smallest Σ k·n over its own values
-and pairs of values. No cell comes again while another was drawn less often: a prompt twice is one group, not two. Ties go by
+The imbalance of N prompts is the sum, over every axis and every pair of axes, of Pearson's χ² against even coverage, each in
+units of what chance would give (its degrees of freedom, k − 1): Σ (n − N/k)² / (N/k) / (k − 1), with n the prompts that have a
+value (or pair of values) and k how many values (or pairs) there are. That is (k/N · Σ n² − N) / (k − 1), so one more prompt
+lowers it most (raises it least) in the cell with the smallest Σ n·k/(k − 1) over its own values and pairs of values. No cell
+comes again while another was drawn less often: a prompt twice is one group, not two. Ties go by
 an order out of the plan's seed. Each draw depends on those before it alone: the first 10 of 20 prompts are those of a count
 of 10.
 """
@@ -25,17 +26,19 @@ from .prompt_sources import Axis, TaggedPrompt, as_text, span
 
 Cell = tuple[int, ...]
 
+_UNIT = 2**20  # weights are whole numbers, so that ties are ties
+
 
 def draw_cells(shape: Sequence[int], seed: int, before: Iterable[Cell] = ()) -> Iterator[Cell]:
     """Cells of a grid of `shape` (values an axis) without end, each where coverage is least; `before` are covered already."""
     order = _shuffled(math.prod(shape), seed)
-    want, drawn = np.zeros((2, *shape), dtype=np.int64)  # Σ k·n of each cell, and how often it was drawn itself
+    want, drawn = np.zeros((2, *shape), dtype=np.int64)  # Σ n·k/(k − 1) of each cell, and how often it was drawn itself
     flat_want, flat_drawn = want.reshape(-1), drawn.reshape(-1)
-    weights = [(axes, math.prod(shape[a] for a in axes)) for axes in _axes_and_pairs(len(shape))]
+    weights = [(axes, round(k / (k - 1) * _UNIT)) for axes, k in _axes_and_pairs(shape)]
 
     def cover(cell: Cell) -> None:
-        for axes, count in weights:
-            want[tuple(cell[a] if a in axes else slice(None) for a in range(len(shape)))] += count
+        for axes, weight in weights:
+            want[tuple(cell[a] if a in axes else slice(None) for a in range(len(shape)))] += weight
         drawn[cell] += 1
 
     for cell in before:
@@ -64,20 +67,23 @@ def imbalance(shape: Sequence[int], cells: Iterable[Cell]) -> float:
 
     >>> imbalance((2, 2), [(0, 0), (1, 1), (0, 1), (1, 0)])
     0.0
-    >>> imbalance((2, 2), [(0, 0), (0, 0)])  # each axis: 2/2·4 − 2 = 2, their pair: 4/2·4 − 2 = 6
-    10.0
+    >>> imbalance((2, 2), [(0, 0), (0, 0)])  # each axis: 2/2·4 − 2 = 2, their pair: (4/2·4 − 2) / 3 = 2
+    6.0
     """
     made = list(cells)
     total = 0.0
-    for axes in _axes_and_pairs(len(shape)):
+    for axes, k in _axes_and_pairs(shape):
         found = Counter(tuple(cell[a] for a in axes) for cell in made)
         if made:
-            total += math.prod(shape[a] for a in axes) / len(made) * sum(n * n for n in found.values()) - len(made)
+            total += (k / len(made) * sum(n * n for n in found.values()) - len(made)) / (k - 1)
     return total
 
 
-def _axes_and_pairs(axes: int) -> list[tuple[int, ...]]:
-    return [chosen for n in (1, 2) for chosen in itertools.combinations(range(axes), n)]
+def _axes_and_pairs(shape: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
+    """Every axis and pair of axes with more than one value (or pair of values), and how many."""
+    chosen = [axes for n in (1, 2) for axes in itertools.combinations(range(len(shape)), n)]
+    counted = [(axes, math.prod(shape[a] for a in axes)) for axes in chosen]
+    return [(axes, k) for axes, k in counted if k > 1]
 
 
 def grid_prompts(plan: Plan) -> Iterator[TaggedPrompt]:

@@ -36,6 +36,12 @@ class PlannedJob:
     seed: int
     origin: str = field(default="", compare=False)
 
+    @property
+    def varied(self) -> dict[str, str]:
+        """What tells its takes' settings from those of the block's other jobs, for `Generation.varied`: its run, and the settings
+        that the run varies."""
+        return {"run": str(self.run), **self.variation}
+
 
 class Jobs:
     """The jobs of `plan`, which must have its seed (`Plan.begun`). Where the file `kept` is there, the prompts are those in it,

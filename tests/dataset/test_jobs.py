@@ -66,6 +66,7 @@ def test_jobs_are_numbered_by_prompt_then_run_then_variation(plan: Plan) -> None
     assert [jobs.kind(n) for n in range(5, 10)] == ["0", "1.0", "1.1", "1.2", "1.3"]
     assert jobs.first_of_kinds() == {"0": 0, "1.0": 1, "1.1": 2, "1.2": 3, "1.3": 4}
     assert [job.takes for job in made[:5]] == [2, 3, 3, 3, 3]
+    assert made[0].varied == {"run": "0"} and made[8].varied == {"run": "1", steps: "4", scale: "1"}
     assert made[0].strata == {"genre": "jazz", "bpm": "90-109"} and made[14].strata == {"keyscale": "C major"}
     assert jobs.models() == ((plan.model, plan._base),)
     for wrong in (-1, 15):
