@@ -1,16 +1,22 @@
-"""Prompts heard out of a folder of sounds, by the caption stage. Carried out before any audio is made; the captioner is let go
-of with each batch of files. Knows nothing of what the prompts are used for."""
+"""Prompts heard out of a folder of sounds, by the caption stage. Carried out before any audio is made: a captioner is loaded once
+for all files, and let go of with the last. Knows nothing of what the prompts are used for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from ..pipeline.audio_file import probe_audio
+from ..pipeline.audio_file import probe_audio, read_audio
 from ..pipeline.errors import Problem, RequestError
-from ..pipeline.home import exists
+from ..pipeline.home import exists, segue_home
+from ..pipeline.options import RunOptions, decide
 from ..pipeline.pipeline import Pipeline
-from ..pipeline.spec import Stage
+from ..pipeline.prepare import prepare
+from ..pipeline.session import Counts, Session, input_take, threads
+from ..pipeline.store import Store
+from ..pipeline.take import Audio
+from ..pipeline.walk import StageRunner
 from ..stages.caption import Caption
 from ..stages.score_judges import clip_files
 from .plan import Plan
@@ -19,24 +25,37 @@ from .prompt_sources import TaggedPrompt
 BATCH_S = 600.0
 """Seconds of sound held in memory at once (a longer file is a batch of its own)."""
 
-BATCH_FILES = 200
+_KEY = ("prompts", "captions", "folder")
 
 
 def captioned(plan: Plan) -> Iterator[TaggedPrompt]:
     """One prompt a sound file, in the order of their paths, with the path below the folder as its origin: the plan's own fields
-    where it gives them, the others as the caption stage hears them.
+    where it gives them, the others as the caption stage hears them (signal engine, or the plan's captioner).
 
     Raises RequestError when there is no sound, and with every file that can't be read; what the caption stage raises.
     """
     asked = plan.prompts.captions
     assert asked is not None
     folder = plan.path(asked.folder)
-    files = _files(plan, folder)
-    for batch in _batches(plan, files):
-        yield from _described(plan, folder, batch)
-
-
-_KEY = ("prompts", "captions", "folder")
+    batches = _batches(plan, _files(plan, folder))
+    stage = Caption(source="sound", by=asked.by, model=asked.captioner)
+    pipeline = Pipeline(
+        name="captions", prompt=asked.given(), seed=0, inputs={"sound": str(batches[0][0].absolute())}, stages={"heard": stage}
+    )
+    prepared = prepare(pipeline.placed(plan._base, plan._file))
+    _, numerics = decide(RunOptions())
+    session = Session(
+        pipeline, None, None, Store(segue_home() / "store"), numerics, Counts(), out=None, created="", on_event=None, cancel=None,
+        preset="",
+    )  # fmt: skip
+    runner = StageRunner(session, prepared.graph, "heard", 0, lambda *_: None)
+    for batch in batches:
+        sounds = _read(plan, batch)
+        takes = tuple(replace(input_take(session, "sound", audio), index=i) for i, audio in enumerate(sounds))
+        with threads(numerics.threads):
+            heard, _ = runner.run({"sound": takes})
+        for file, take in zip(batch, heard, strict=True):
+            yield TaggedPrompt(**take.prompt.facts(), origin=file.relative_to(folder).as_posix()[:4000])
 
 
 def _files(plan: Plan, folder: Path) -> list[Path]:
@@ -50,11 +69,10 @@ def _files(plan: Plan, folder: Path) -> list[Path]:
 
 
 def _batches(plan: Plan, files: list[Path]) -> list[list[Path]]:
-    """The files in order, in batches of at most `BATCH_S` and `BATCH_FILES`. Raises RequestError with every file whose header
-    can't be read."""
+    """The files in order, in batches of at most `BATCH_S`. Raises RequestError with every file whose header can't be read."""
     problems: list[Problem] = []
     batches: list[list[Path]] = []
-    held = 0.0
+    held = BATCH_S
     for file in files:
         try:
             length = probe_audio(file).duration_s
@@ -62,24 +80,26 @@ def _batches(plan: Plan, files: list[Path]) -> list[list[Path]]:
             problems += error.problems
             continue
         length = BATCH_S if length is None else length
-        if not batches or held + length > BATCH_S or len(batches[-1]) >= BATCH_FILES:
+        if held + length > BATCH_S:
             batches.append([])
             held = 0.0
         batches[-1].append(file)
         held += length
-    if problems:
-        raise RequestError([plan.problem(str(p), "mend the file, or take it out", *_KEY) for p in problems])
+    _raise(plan, problems)
     return batches
 
 
-def _described(plan: Plan, folder: Path, files: list[Path]) -> Iterator[TaggedPrompt]:
-    asked = plan.prompts.captions
-    assert asked is not None
-    stages: dict[str, Stage] = {
-        f"heard{i}": Caption(source=f"sound{i}", by=asked.by, model=asked.captioner) for i in range(len(files))
-    }
-    inputs = {f"sound{i}": str(file.absolute()) for i, file in enumerate(files)}
-    pipeline = Pipeline(name="captions", prompt=asked.given(), inputs=inputs, stages=stages, seed=0).placed(plan._base)
-    run = pipeline.run()
-    for file, name in zip(files, stages, strict=True):
-        yield TaggedPrompt(**run[name][0].prompt.facts(), origin=file.relative_to(folder).as_posix()[:4000])
+def _read(plan: Plan, files: list[Path]) -> list[Audio]:
+    sounds, problems = [], []
+    for file in files:
+        try:
+            sounds.append(read_audio(file))
+        except RequestError as error:
+            problems += error.problems
+    _raise(plan, problems)
+    return sounds
+
+
+def _raise(plan: Plan, problems: list[Problem]) -> None:
+    if problems:
+        raise RequestError([plan.problem(str(problem), "mend the file, or take it out", *_KEY) for problem in problems])

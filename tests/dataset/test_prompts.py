@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import shutil
 import time
 import tracemalloc
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
+from helpers.tiny_qwen import build_tiny_qwen2_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from segue.dataset import captions
 from segue.dataset.plan import Plan, load_plan
 from segue.dataset.prompt_file import MAX_TOLD, read_prompts
 from segue.dataset.prompt_sources import TaggedPrompt
 from segue.dataset.prompts import PromptTable, prompt_table
 from segue.pipeline.errors import Problem, RequestError, RunError
+from segue.pipeline.home import segue_home
+from segue.pipeline.pipeline import Pipeline
+from segue.stages import caption as caption_stage
+from segue.stages.caption import Caption
 
 HARD = [
     "two\nlines",
@@ -212,9 +221,9 @@ def test_a_folder_that_can_t_be_written_is_told(tmp_path: Path) -> None:
         prompt_table(plan_for(path)).keep(path / "kept.jsonl")
 
 
-def sound(path: Path, hz: float, rate: int = 24_000) -> None:
+def sound(path: Path, hz: float, seconds: int = 2, rate: int = 24_000) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    t = np.arange(rate * 2) / rate
+    t = np.arange(rate * seconds) / rate
     sf.write(path, 0.3 * np.sin(2 * np.pi * hz * t), rate)
 
 
@@ -234,6 +243,41 @@ def test_sounds_are_described_in_order_and_only_once(tmp_path: Path) -> None:
     table.keep(kept)
     shutil.rmtree(folder)  # nothing is left to be heard
     assert list(prompt_table(plan, kept)) == list(table)
+
+
+@pytest.mark.parametrize("batch_s", [600.0, 1.0])
+def test_captions_are_those_of_the_stage_however_the_files_are_batched(
+    batch_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captions, "BATCH_S", batch_s)
+    for i in range(3):
+        sound(tmp_path / f"{i}.wav", 110 * (i + 1), seconds=1)
+    alone = [
+        Pipeline(inputs={"clip": str(tmp_path / f"{i}.wav")}, stages={"heard": Caption(source="clip")}).run()["heard"][0].prompt
+        for i in range(3)
+    ]
+    shutil.rmtree(segue_home())  # nothing is taken from the store
+    assert [p.plain() for p in prompt_table(caption_plan(tmp_path))] == alone
+
+
+def test_a_captioner_is_loaded_once_and_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+
+    class Counted(caption_stage.Qwen2AudioCaptioner):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            loaded.append(weakref.ref(self))
+
+    monkeypatch.setattr(caption_stage, "Qwen2AudioCaptioner", Counted)
+    monkeypatch.setattr(captions, "BATCH_S", 1.0)
+    model = build_tiny_qwen2_audio(tmp_path / "model")
+    for i in range(3):
+        sound(tmp_path / "sounds" / f"{i}.wav", 110 * (i + 1), seconds=1)
+    plan = caption_plan(tmp_path / "sounds", f", by: qwen2-audio, captioner: {model}, duration_s: 4")
+    table = prompt_table(plan)
+    assert len(table) == 3 and table[0].caption and table[0].duration_s == 4
+    gc.collect()
+    assert [captioner() for captioner in loaded] == [None]
 
 
 def test_folders_without_sounds_and_broken_sounds_are_told(tmp_path: Path) -> None:
