@@ -5,6 +5,7 @@ What a run's preset makes of it is `jobs`' matter; this module opens no preset a
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..pipeline.yaml_text import plain_yaml
 from ..presets.overrides import apply_overrides
 from ..presets.shipped import FOLDER as PRESETS
 from ..presets.spec_problems import spec_problems
-from ..presets.yaml_reader import read_file, read_yaml
+from ..presets.yaml_reader import MAX_BYTES, read_file, read_yaml
 from ..scoring.pair_strategy import PairStrategy, Quota
 from .gates import Gates
 from .prompt_sources import Prompts
@@ -116,7 +117,8 @@ class Plan(Spec):
 
     def begun(self, created: str, seed: int | None = None) -> Plan:
         """The plan as it is carried out and kept: `created` noted (where the plan has none), a seed drawn where it has none
-        and none is given, and every path absolute, so that it means the same in another folder."""
+        and none is given, and every path absolute, so that it means the same in another folder. Raises RequestError when its
+        text would be too large to be read again."""
         runs = tuple(
             run.model_copy(update={
                 "preset": self.preset_name(run.preset),
@@ -125,10 +127,13 @@ class Plan(Spec):
             for run in self.runs
         )  # fmt: skip
         chosen = self.seed if seed is None else seed
-        return self.model_copy(update={
+        made = self.model_copy(update={
             "seed": secrets.randbelow(SEED_MAX) if chosen is None else chosen, "created": self.created or created, "runs": runs,
             "prompts": self._absolute_prompts(), "model": self.model_name(),
         }).placed(self._base, self._file, self._lines)
+        if made.prompts.list is not None and (size := len(made.to_yaml().encode("utf-8"))) > MAX_BYTES:
+            raise RequestError(self.problem(*_too_large(size), "prompts"))
+        return made
 
     def preset_name(self, preset: str) -> str:
         """What the presets' loader takes: a shipped preset's name as it stands, else an absolute path."""
@@ -187,6 +192,11 @@ def load_plan(plan: str | Path, overrides: Mapping[str, str] | None = None) -> P
     return made.placed(path.parent.absolute() if path is not None else None, file, document.lines)
 
 
+def _too_large(size: int) -> tuple[str, str]:
+    cause = f"the plan is {size / 1e6:.2f} MB large, at most {MAX_BYTES / 1e6:g} MB is read"
+    return cause, "put the prompts into a file of their own: prompts: {file: prompts.jsonl}"
+
+
 def _found(plan: str | Path) -> tuple[str, Path | None]:
     if isinstance(plan, str) and "\n" in plan:
         return plan, None
@@ -198,6 +208,9 @@ def _found(plan: str | Path) -> tuple[str, Path | None]:
         names = sorted(p.stem for p in NIGHTS.glob("*.yaml"))
         cause = f"there is no plan and no file '{plan}'.{did_you_mean(plan, names)}"
         raise RequestError(Problem(cause, f"name a .yaml file, or a shipped plan: {', '.join(names)}"))
+    with contextlib.suppress(OSError, ValueError):  # read_file says what is wrong with the path
+        if path.is_file() and path.stat().st_size > MAX_BYTES:
+            raise RequestError(Problem(*_too_large(path.stat().st_size), file=str(path)))
     return read_file(path, "plan"), path
 
 

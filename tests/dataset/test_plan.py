@@ -110,6 +110,19 @@ def test_a_name_that_is_no_plan(tmp_path: Path) -> None:
         load_plan(tmp_path / "none.yaml")
 
 
+def test_many_prompts_belong_in_a_file(tmp_path: Path) -> None:
+    """Also where only what is kept would be too large to be read again."""
+    long = PLAN.replace("warm jazz trio", "x" * 19_000).replace("    - {caption: slow pads}\n", "".join(
+        f"    - {{caption: {'y' * 19_000}{i}}}\n" for i in range(60)))  # fmt: skip
+    (problem,) = problems(long, tmp_path)
+    assert "prompts.jsonl" in problem.fix and "1.16 MB" in problem.cause
+    many = load_plan(PLAN)
+    listed = (many.prompts.list[0].model_copy(update={"caption": "x" * 19_000}),) * 60
+    many = many.model_copy(update={"prompts": many.prompts.model_copy(update={"list": listed})})
+    with pytest.raises(RequestError, match=r"prompts\.jsonl"):
+        many.begun("2026-01-02T03:04:05Z")
+
+
 def test_text_survives_being_written_and_read() -> None:
     captions = [
         "two\nlines and\ttab",
