@@ -49,7 +49,7 @@ def split_of(prompt: str, splits: Mapping[str, float]) -> str:
     bytes as a number in [0, 1), laid over the shares in their order.
 
     >>> [split_of(prompt, {"train": 0.5, "test": 0.5}) for prompt in ("a", "b", "c")]
-    ['train', 'test', 'train']
+    ['train', 'train', 'test']
     """
     value = int.from_bytes(hashlib.sha256(f"segue.split.1\0{prompt}".encode()).digest()[:8], "big") / 2**64
     reached = 0.0
