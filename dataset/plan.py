@@ -219,12 +219,20 @@ def is_shipped(name: str, folder: Path) -> bool:
     return name in {path.stem for path in folder.glob("*.yaml")}
 
 
-def differences(kept: Plan, given: Plan, *, apart: frozenset[str] = frozenset({"created", "budget"})) -> list[str]:
-    """In what `given` is another plan than `kept` (`begun`), a line for each key: what stood there, and what stands there now.
-    A seed that `given` leaves out is no difference, nor are the keys in `apart`: a budget only says when to stop."""
+APART = frozenset({"created", "budget", "name", "about"})
+"""Keys in which a plan may differ and be the same: a budget only says when to stop, a name nothing."""
+
+
+def differences(kept: Plan, given: Plan) -> list[str]:
+    """In what `given` is another plan than `kept` (which was `begun`), a line for each key: what stood there, and what stands there
+    now. A seed that `given` leaves out is no difference, nor are the keys in `APART`."""
     now = given.begun(kept.created or "", seed=kept.seed if given.seed is None else None)
-    before, after = (_flat(plan.model_dump(mode="json", exclude=set(apart)), ()) for plan in (kept, now))
-    told = []
+    told, apart = [], set(APART)
+    sources = [next(name for name in Prompts.model_fields if getattr(plan.prompts, name) is not None) for plan in (kept, now)]
+    if sources[0] != sources[1]:
+        told.append(f"prompts: kept those of a {sources[0]}, given those of a {sources[1]}")
+        apart.add("prompts")
+    before, after = (_flat(plan.model_dump(mode="json", exclude=apart), ()) for plan in (kept, now))
     for path in dict.fromkeys((*before, *after)):
         if before.get(path) != after.get(path):
             told.append(f"{'.'.join(path)}: kept {_shown(before.get(path))}, given {_shown(after.get(path))}")
@@ -234,7 +242,7 @@ def differences(kept: Plan, given: Plan, *, apart: frozenset[str] = frozenset({"
 def _flat(data: Any, path: tuple[str, ...]) -> dict[tuple[str, ...], Any]:
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else None
     if items is None:
-        return {} if data is None else {path: data}
+        return {} if data is None or data == "" else {path: data}
     found: dict[tuple[str, ...], Any] = {}
     for key, value in items:
         found |= _flat(value, (*path, str(key)))

@@ -190,7 +190,7 @@ def _header_is_sound(header: list[str], line: int, note: Callable[[Problem], Non
     elif "" in header:
         note(Problem("a column has no name", "write a header such as caption,bpm,genre", line=line))
     elif not set(header) & set(Prompt.model_fields):
-        fix = f"name columns such as {', '.join(list(Prompt.model_fields)[:5])}; others become tags"
+        fix = f"name columns such as {', '.join(list(Prompt.model_fields)[:5])}, with commas between them; others become tags"
         note(Problem(f"no column of {', '.join(header)[:80]} is a prompt field", fix, line=line))
     else:
         return True

@@ -163,6 +163,9 @@ def test_another_plan_is_told_by_what_differs() -> None:
     assert differences(kept, load_plan(PLAN)) == []
     assert differences(kept, load_plan(PLAN.replace("hours: 8", "takes: 3"))) == []  # a budget only says when to stop
     assert differences(kept, load_plan(PLAN.replace("seed: 7\n", ""))) == []
+    assert differences(kept, load_plan(PLAN.replace("name: small", "name: other"))) == []
+    listed = PLAN.split("prompts:")[0] + "prompts: {file: p.csv}\nruns:" + PLAN.split("runs:")[1]
+    assert differences(kept, load_plan(listed)) == ["prompts: kept those of a list, given those of a file"]
     told = differences(
         kept, load_plan(PLAN.replace("takes: 2}", "takes: 3}").replace("k: 2", "k: 4").replace("seed: 7", "seed: 8"))
     )
