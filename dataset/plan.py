@@ -224,8 +224,8 @@ APART = frozenset({"created", "budget", "name", "about"})
 
 
 def differences(kept: Plan, given: Plan) -> list[str]:
-    """In what `given` is another plan than `kept` (which was `begun`), a line for each key: what stood there, and what stands there
-    now. A seed that `given` leaves out is no difference, nor are the keys in `APART`."""
+    """In what `given` is another plan than `kept` (which was `begun`), a line for each key: what is kept, and what is given. A
+    seed that `given` leaves out is no difference, nor are the keys in `APART`."""
     now = given.begun(kept.created or "", seed=kept.seed if given.seed is None else None)
     told, apart = [], set(APART)
     sources = [next(name for name in Prompts.model_fields if getattr(plan.prompts, name) is not None) for plan in (kept, now)]
