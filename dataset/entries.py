@@ -45,13 +45,14 @@ def take_name(job: int, take: Take) -> str:
 
 def scored_takes(
     job: int, made: Mapping[str, Sequence[Take]], scoring: Mapping[str, Mapping[str, Any]], inputs: Mapping[str, str],
-    extra: Mapping[str, Any],
+    varied: Mapping[str, str], extra: Mapping[str, Any],
 ) -> list[tuple[Take, Scored]]:
     """Every scored take of a job, in the order of its stages, once a sound and judgement.
 
-    `scoring` are the key facts of the scoring stages by name, `inputs` the keys of the job's inputs, `extra` what else is on
-    record of every take. Takes may be compared when they share conditioning, prompt and the way they were scored, whichever
-    stage, preset or setting they came from. A take that passed a stage by unchanged is the take it was and stands there once.
+    `scoring` are the key facts of the scoring stages by name, `inputs` the keys of the job's inputs, `varied` what tells its
+    settings from those of the prompt's other jobs, `extra` what else is on record of every take. Takes may be compared when
+    they share conditioning, prompt and the way they were scored, whichever stage, preset or setting they came from. A take that
+    passed a stage by unchanged is the take it was and stands there once.
     """
     found: list[tuple[Take, Scored]] = []
     seen: set[tuple[str, str]] = set()
@@ -62,7 +63,9 @@ def scored_takes(
             if (chance, entry.pcm_sha256) in seen:
                 continue
             seen.add((chance, entry.pcm_sha256))
-            made_by = entry.generation.model_copy(update={"extra": {**entry.generation.extra, **extra}})
+            made_by = entry.generation.model_copy(update={
+                "varied": dict(sorted(varied.items())), "extra": {**entry.generation.extra, **extra},
+            })  # fmt: skip
             named = entry.model_copy(update={
                 "take": take_name(job, take), "generation": made_by, "parent": _parent(job, take, chance, found),
             })  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ..pipeline.catalog import Catalog
 from ..pipeline.context import Numerics, Result
@@ -30,16 +30,11 @@ from ..pipeline.walk import StageRunner
 from ..pipeline.yaml_text import to_yaml
 from .entries import JobResult, Scored, scored_takes
 from .folder import NightFolder
+from .jobs import Jobs
 from .keeping import keep_audio, keep_input, keep_latent, keep_pipeline
 from .schedule import Step
 
 Policy = Literal["all", "paired", "none"]
-
-
-class JobSource(Protocol):
-    """Where jobs come from: number to pipeline, its prompt, seed and takes laid in."""
-
-    def pipeline(self, number: int) -> Pipeline: ...
 
 
 @dataclass
@@ -67,7 +62,7 @@ class Worker:
     """
 
     def __init__(
-        self, folder: NightFolder, jobs: JobSource, options: RunOptions, numerics: Numerics, *, policy: Policy, created: str,
+        self, folder: NightFolder, jobs: Jobs, options: RunOptions, numerics: Numerics, *, policy: Policy, created: str,
         timings: Catalog | None = None, on_event: Listener | None = None, cancel: CancelToken | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.jobs, self.options, self.numerics = folder, jobs, options, numerics
@@ -176,7 +171,8 @@ class Worker:
         graph = job.prepared.graph
         scoring = {name: graph.stage(name).key_facts() for name in graph.order if graph.stage(name).scores}
         extra = {"pipeline": keep_pipeline(self.folder, job.session.pipeline), "preset": job.session.pipeline.name}
-        scored = [self._kept(job, take, one) for take, one in scored_takes(number, job.made, scoring, job.inputs, extra)]
+        found = scored_takes(number, job.made, scoring, job.inputs, self.jobs[number].varied, extra)
+        scored = [self._kept(job, take, one) for take, one in found]
         made = {take.key for name in graph.order if graph.diffused(name) for take in job.made[name]}
         job.seconds += time.perf_counter() - begun
         return JobResult(scored=tuple(scored), keys=tuple(sorted(made)))

@@ -117,6 +117,7 @@ def test_settings_are_compared_at_equal_seeds(plan_file, night, tmp_path):
     for group in groups_in(tmp_path / "night"):
         drafts = [e for e in group.entries if e.take.split("/")[1] == "judged"]
         assert len({e.seed for e in drafts}) == 1 and {e.generation.steps for e in drafts} == {1, 2}
+        assert {e.generation.varied["drafts.steps"] for e in drafts} == {"1", "2"}
     assert {p.strategy for p in pairs_in(tmp_path / "night")} >= {"same_prompt_different_params"}
 
 
