@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 _LOAD = {
     "parquet": '''from datasets import Audio, load_dataset
 
-pairs = load_dataset("FOLDER", split="{split}")          # FOLDER: this folder, or its name on the hub
+pairs = load_dataset("FOLDER", split="{split}")  # FOLDER: this folder, or its name on the hub
 pairs[0]["prompt"], pairs[0]["chosen"], pairs[0]["rejected"]
-raw = pairs.cast_column("chosen", Audio(decode=False))   # the FLAC bytes instead of samples''',
+raw = pairs.cast_column("chosen", Audio(decode=False)).cast_column("rejected", Audio(decode=False))
+raw[0]["chosen"]["bytes"]                        # the FLAC file instead of samples: needs no decoder''',
     "webdataset": '''import glob
 import webdataset as wds
 
