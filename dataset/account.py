@@ -12,7 +12,7 @@ from typing import Any
 from ..pipeline.atomic import write_text
 from .catalog import NightCatalog
 from .folder import NightFolder
-from .pairing import lean_groups
+from .pairing import collector_at_rest, lean_groups
 from .plan import Plan
 from .tallies import MARKS, NightTally
 
@@ -45,8 +45,9 @@ def _lines(folder: NightFolder) -> int:
 def _takes(folder: NightFolder, plan: Plan) -> dict[str, Any]:
     """What the record says of its takes: which could not be compared and why, marks by their histogram's steps, defects."""
     tally = NightTally(plan.name, plan.created or "", plan.seed)
-    for group in lean_groups(folder.groups):
-        tally.add(group)
+    with collector_at_rest():
+        for group in lean_groups(folder.groups):
+            tally.add(group)
     defects = dict(sorted(tally.defects.items(), key=lambda item: (-item[1], item[0])))
     return {
         "scored": tally.scored, "refused": tally.refused, "silent": tally.silent, "no_numbers": tally.broken, "defects": defects,

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..pipeline.atomic import sync_folder, write_error, write_temp
+from ..pipeline.atomic import write_atomic
 from ..pipeline.errors import Problem, RequestError
 from ..pipeline.home import exists
 from ..pipeline.keys import digest
@@ -65,21 +65,7 @@ class PromptTable:
 
     def keep(self, path: Path) -> None:
         """Write the table to `path`, whole or not at all. Raises RunError when the disk refuses."""
-        try:
-            temp = write_temp(path.parent, b"", durable=False)
-            try:
-                with temp.open("wb") as file:
-                    for data in _chunks(self._fd):
-                        file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temp.replace(path)
-            except BaseException:
-                temp.unlink(missing_ok=True)
-                raise
-            sync_folder(path.parent)
-        except OSError as error:
-            raise write_error("the night's prompts", path, error) from error
+        write_atomic(path, _chunks(self._fd), "the night's prompts")
 
 
 def _chunks(fd: int) -> Iterator[bytes]:
