@@ -54,17 +54,17 @@ class Jobs:
     def __init__(self, plan: Plan, kept: Path | None = None) -> None:
         if plan.seed is None:
             raise ValueError("the plan has no seed yet; call Plan.begun first")
-        self.plan, self._seed, self._kept = plan, plan.seed, kept
+        self.plan, self._seed = plan, plan.seed
         self.variations = variations(plan)
         self.prompts = prompt_table(plan, kept)
         self._bases: dict[int, Pipeline] = {}
         self._kinds = _kinds([variation.run for variation in self.variations])
 
-    def keep(self) -> None:
+    def keep(self, kept: Path) -> None:
         """Write the prompts to the file `kept`, unless they are there already, so that a resume finds these and resolves none
         again. Its folder must exist. Raises RunError when the disk refuses."""
-        if self._kept is not None and not self._kept.exists():
-            self.prompts.keep(self._kept)
+        if not kept.exists():
+            self.prompts.keep(kept)
 
     def __len__(self) -> int:
         return len(self.prompts) * len(self.variations)

@@ -98,21 +98,22 @@ def _begin(folder: NightFolder, given: Plan, options: RunOptions, created: str |
     """The night's jobs, options and numerics, as they were fixed when it was begun (now, where it was not)."""
     if not folder.exists():
         decided, numerics = decide(options)
+        jobs = Jobs(given.begun(created or _now()))
+        jobs.check(offline=decided.offline)  # before anything is written
         folder.prepare()
         with locked(folder.lock):
             if not folder.exists():
-                return _first(folder, given.begun(created or _now()), decided, numerics), decided, numerics
+                _first(folder, jobs, decided, numerics)
+                return jobs, decided, numerics
     return _go_on(folder, given)
 
 
-def _first(folder: NightFolder, plan: Plan, options: RunOptions, numerics: Numerics) -> Jobs:
-    """Check the plan, keep its prompts, fill the queue; the plan itself is written last: with it the night is begun. Where
-    something is wrong the folder is left empty."""
+def _first(folder: NightFolder, jobs: Jobs, options: RunOptions, numerics: Numerics) -> None:
+    """Keep the prompts, fill the queue; the plan itself is written last: with it the night is begun."""
     folder.clear_unbegun()
+    plan = jobs.plan
     try:
-        jobs = Jobs(plan, folder.prompts)
-        jobs.check(offline=options.offline)
-        jobs.keep()
+        jobs.keep(folder.prompts)
         with NightCatalog(folder.database) as catalog:
             catalog.note("night", digest({"plan": plan.to_yaml()})[:16])
             catalog.note("options", options.model_dump())
@@ -126,7 +127,6 @@ def _first(folder: NightFolder, plan: Plan, options: RunOptions, numerics: Numer
     except BaseException:
         folder.clear_unbegun()
         raise
-    return jobs
 
 
 def _go_on(folder: NightFolder, given: Plan) -> tuple[Jobs, RunOptions, Numerics]:
@@ -135,9 +135,9 @@ def _go_on(folder: NightFolder, given: Plan) -> tuple[Jobs, RunOptions, Numerics
     kept = load_plan(folder.plan)
     other = differences(kept, given)
     if other:
-        shown = "\n".join(f"    {line}" for line in other[:24])
+        shown = "; ".join(other[:12]) + (f"; and {len(other) - 12} more" if len(other) > 12 else "")
         raise RequestError(Problem(
-            f"{folder.root} is the folder of another plan:\n{shown}\n", "give another --out, or go on with the plan that is "
+            f"{folder.root} is the folder of another plan ({shown})", "give another --out, or go on with the plan that is "
             f"there: segue night {folder.plan} --out {folder.root}", key="out",
         ))  # fmt: skip
     plan = kept.model_copy(update={"budget": given.budget}).placed(kept._base, kept._file, kept._lines)

@@ -140,6 +140,7 @@ def test_a_folder_of_other_things_is_left_alone(plan_file, night, tmp_path):
 def test_a_wrong_plan_leaves_no_night(plan_file, night, tmp_path):
     with pytest.raises(RequestError, match="no_such_stage"):
         night(plan_file(preset="model: {model}\nstages:\n  judged: {{type: score, source: no_such_stage}}\n"))
+    assert not (tmp_path / "night").exists()
     assert night(plan_file()).complete  # mended, in the same folder
 
 
