@@ -100,8 +100,9 @@ def _shown() -> Any:
 
     def show(progress: Progress) -> None:
         share = progress.done / progress.of if progress.of else 1.0
+        left = "" if progress.left_s is None else f", {output.seconds(progress.left_s)} to go"
         text = (f"{progress.done} of {progress.of} jobs, {progress.takes} takes, {progress.pairs} pairs, "
-                f"{output.seconds(progress.seconds)}{'; ' + progress.note if progress.note else ''}")  # fmt: skip
+                f"{output.seconds(progress.seconds)}{left}{'; ' + progress.note if progress.note else ''}")  # fmt: skip
         if terminal:
             sys.stderr.write(f"\r\033[K{text}")
             sys.stderr.flush()

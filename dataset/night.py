@@ -33,6 +33,7 @@ from .local import LocalEngine
 from .pairing import write_pairs
 from .plan import Plan, differences, load_plan
 from .runner import Limits, Progress, Runner
+from .status import seconds_left
 from .work import Worker
 
 EngineName = Literal["local", "ray"]
@@ -76,7 +77,8 @@ def run_night(
         ledger = Ledger(folder, catalog, own, jobs, worker.store, catalog.fact("night"))
         made = _engine(engine, worker, jobs, workers, timings=timings, on_event=on_event, cancel=cancel)
         limits = Limits(hours if hours is not None else own.budget.hours, own.budget.disk_gb, patience_s)
-        runner = Runner(owner, folder.root, catalog, ledger, made, own.window, own.attempts, limits, cancel, on_progress)
+        runner = Runner(owner, folder.root, catalog, ledger, made, own.window, own.attempts, limits, cancel, on_progress,
+                        lambda: seconds_left(folder, own, catalog, home=home))  # fmt: skip
         try:
             with threads(numerics.threads):
                 reason = runner.run()

@@ -22,6 +22,7 @@ from .ledger import Ledger
 from .schedule import Schedule, Step
 
 REPORT_S = 1.0  # how often a runner says where it stands
+ESTIMATE_S = 5.0  # and how often it asks how long it will still take
 POLL_S = 0.5
 DISK_S = 30.0   # how often the folder is measured, where the plan bounds it
 
@@ -76,6 +77,7 @@ class Progress:
     takes: int
     pairs: int
     seconds: float
+    left_s: float | None = None
     note: str = ""
 
 
@@ -93,13 +95,14 @@ class Runner:
     limits: Limits
     cancel: CancelToken
     on_progress: Callable[[Progress], None] | None = None
+    seconds_left: Callable[[], float | None] = lambda: None
     schedule: Schedule = field(default_factory=Schedule)
     jobs_done: int = 0
     _pending: dict[Future[object], tuple[int, Step | None]] = field(default_factory=dict)
     _begun: float = field(default_factory=time.monotonic)
     _reported: float = 0.0
     _measured: tuple[float, str | None] = (0.0, None)
-    _trouble: str | None = None
+    _estimated: tuple[float, float | None] = (0.0, None)
 
     def run(self) -> str:
         """Work; gives the reason for ending, in words. Raises `RunError` when something outside the jobs stood in the way for
@@ -276,7 +279,10 @@ class Runner:
 
     def _show(self, note: str) -> None:
         if self.on_progress is not None:
-            counts, settled = self.catalog.counts(), self.catalog.settled()
+            now, counts, settled = time.monotonic(), self.catalog.counts(), self.catalog.settled()
+            if now - self._estimated[0] >= ESTIMATE_S:
+                self._estimated = (now, self.seconds_left())
             done = counts["done"] + counts["quarantined"]
-            self.on_progress(Progress(done, sum(counts.values()), settled.takes, settled.pairs,
-                                      time.monotonic() - self._begun, note))  # fmt: skip
+            self.on_progress(Progress(
+                done, sum(counts.values()), settled.takes, settled.pairs, now - self._begun, self._estimated[1], note,
+            ))  # fmt: skip

@@ -59,13 +59,16 @@ def night_status(out: str | Path, *, home: str | Path | None = None) -> Status:
             name=plan.name, prompts=catalog.fact("prompts"), prompts_settled=settled.blocks, jobs=states, groups=settled.groups,
             takes=settled.takes, pairs=settled.pairs, budget=plan.budget.model_dump(exclude_none=True), running=len(alive),
             model_busy=sum(r["busy_s"] for r in (alive or runners)) / wall if wall else None,
-            model_swaps=sum(r["swaps"] for r in runners), eta_s=_eta(folder, plan, catalog, max(1, len(alive)), home),
+            model_swaps=sum(r["swaps"] for r in runners), eta_s=seconds_left(folder, plan, catalog, max(1, len(alive)), home),
             failures=catalog.failures(), stop_asked=catalog.stop_asked(),
         )  # fmt: skip
 
 
-def _eta(folder: NightFolder, plan: Plan, catalog: NightCatalog, processes: int, home: str | Path | None) -> float | None:
-    """Seconds until the queue is empty, or until a budget of pairs or takes will be used up at the rate so far."""
+def seconds_left(
+    folder: NightFolder, plan: Plan, catalog: NightCatalog, processes: int = 1, home: str | Path | None = None
+) -> float | None:
+    """Seconds until the queue is empty, or until a budget of pairs or takes will be used up at the rate so far; by what jobs
+    of each kind took in this night, and where none was done yet by past timings of their stages. None: nothing is known."""
     still = catalog.open_by_kind()
     if not still:
         return 0.0
