@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..pipeline.errors import Cancelled, RunError, SegueError
 from ..pipeline.events import CancelToken
@@ -98,7 +98,7 @@ class Runner:
     seconds_left: Callable[[], float | None] = lambda: None
     schedule: Schedule = field(default_factory=Schedule)
     jobs_done: int = 0
-    _pending: dict[Future[object], tuple[int, Step | None]] = field(default_factory=dict)
+    _pending: dict[Future[Any], tuple[int, Step | None]] = field(default_factory=dict)
     _begun: float = field(default_factory=time.monotonic)
     _reported: float = 0.0
     _measured: tuple[float, str | None] = (0.0, None)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..scoring.groups import Group
 from ..scoring.pair_audit import Auditor
 from ..scoring.pair_schema import Pair
 
@@ -38,7 +37,7 @@ class NightTally:
     defects: Counter[str] = field(default_factory=Counter)
     scorers: set[str] = field(default_factory=set)
 
-    def add(self, group: Group) -> None:
+    def add(self, group: GroupFacts) -> None:
         """Count a group."""
         self.groups += 1
         for entry in group.entries:
