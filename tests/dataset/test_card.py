@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import datasets
 import pytest
 import yaml
 from helpers.night_folders import NightWriter
@@ -16,6 +17,12 @@ from segue.dataset.tallies import MARKS, NightTally
 from segue.scoring.groups import Generation, Group, GroupEntry
 
 CAPTION = 'a\n---\n# "b" | 🎷\n````\n<b>'
+
+
+@pytest.fixture(autouse=True)
+def _caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`datasets` keeps its caches in the test's folder."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 @pytest.fixture(scope="module")

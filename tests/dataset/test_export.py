@@ -126,12 +126,23 @@ def test_webdataset_shards_are_read_by_webdataset_and_by_datasets(night: Path, r
         assert sample["json"]["prompt"] == pair.prompt.model_dump(mode="json")
         samples, _ = sf.read(io.BytesIO(sample["rejected.flac"]), dtype="int32")
         assert np.array_equal(samples, sf.read(the_flac(night, pair, "rejected"), dtype="int32")[0])
-        assert sample["chosen.npy"].shape == (30, 8) or sample["chosen.npy"].shape[0] == 30
+        generator = torch.Generator().manual_seed(pair.chosen.generation_params.seed)
+        drawn = torch.randn(sample["chosen.npy"].shape, generator=generator)
+        assert np.array_equal(sample["chosen.npy"], drawn.numpy())
         seen += 1
     assert seen == 12
     for shard in shards:
         with tarfile.open(shard) as tar:
             assert {(i.mtime, i.uid, i.gid, i.uname, i.gname, i.mode) for i in tar} == {(0, 0, 0, "", "", 0o644)}
+
+
+def test_datasets_decodes_the_sounds(night: Path, record: dict[str, Pair], tmp_path: Path) -> None:
+    pytest.importorskip("torchcodec", reason="datasets decodes audio with torchcodec")
+    export([night], tmp_path / "hub", ExportOptions(splits="train=1"))
+    for row in datasets.load_dataset(str(tmp_path / "hub"), split="train"):
+        there, rate = sf.read(the_flac(night, record[row["id"]], "chosen"), dtype="float32", always_2d=True)
+        decoded = row["chosen"].get_all_samples()
+        assert decoded.sample_rate == rate and np.allclose(decoded.data.numpy().T, there, atol=2**-22)
 
 
 def test_datasets_opens_webdataset_shards_with_audio_features(night: Path, record: dict[str, Pair], tmp_path: Path) -> None:
@@ -314,7 +325,7 @@ def _slow_export(night: Path, to: Path, ready: Any) -> None:
             ready.set()
             time.sleep(60)
 
-    export([night], to, ExportOptions(format="jsonl"), progress=tell)
+    export([night], to, ExportOptions(format="jsonl", dedup="none"), progress=tell)
 
 
 def test_a_killed_export_leaves_no_half_dataset_and_the_next_one_succeeds(night: Path, tmp_path: Path) -> None:
@@ -393,7 +404,7 @@ def test_rows_are_let_go_as_they_are_written(
     export([night], tmp_path / "hub", ExportOptions(splits="train=1"))
     (file,) = (tmp_path / "hub" / "data").glob("*.parquet")
     facts = pq.ParquetFile(file).metadata
-    assert [facts.row_group(i).num_rows for i in range(facts.num_row_groups)] == [2] * 6 or facts.num_row_groups == 12
+    assert facts.num_rows == 12 and max(facts.row_group(i).num_rows for i in range(facts.num_row_groups)) <= 2
 
 
 def test_a_take_judged_anew_is_taken_from_its_newest_group(tmp_path: Path, tiny_model: str) -> None:
