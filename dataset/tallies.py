@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..scoring.groups import GroupFacts
 from ..scoring.pair_audit import Auditor
 from ..scoring.pair_schema import Pair
 
