@@ -19,6 +19,7 @@ _NEVER = 1 << 62
 _FEWEST_CRESTS, _FEWEST_UPPER = 200, 40
 _LEAST_SHARE, _MOST_CURVATURE = 0.008, 0.4
 _CEILINGS_A_SECOND = 5  # a clipped passage may lie beside a louder one that is not
+_SAME_CEILING_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,35 +38,46 @@ def _ceilings(x: Array, block: int) -> tuple[Array, Array]:
 
 
 def _channel_runs(x: Array, rate_hz: int, flat: float, shortest: int, corner: float) -> Array:
-    """Runs `[N, 3]` (start, end, level) in one channel: |Δ| ≤ `flat` over at least `shortest` samples, within
-    10 % of the highest value of that fifth of a second on that side, and within three samples before and
-    after the wave has moved inwards by at least `corner`."""
+    """Runs `[N, 4]` (start, end, level, whether it is a clear one) in one channel: |Δ| ≤ `flat` over at least `shortest`
+    samples, further in just before and after. Clear: within 10 % of the highest value of that fifth of a second on that side,
+    and within three samples before and after the wave has moved inwards by at least `corner`."""
     still = np.abs(np.diff(x)) <= flat
     edges = np.flatnonzero(np.diff(np.concatenate(([False], still, [False])).astype(np.int8)))
     first, last = edges[::2], edges[1::2]  # sample first … last inclusive stand still
     keep = (last - first + 1 >= shortest) & (first >= 3) & (last < x.size - 3)
     first, last = first[keep], last[keep]
+    sign = np.sign(x[first])
+    keep = np.minimum(sign * (x[first] - x[first - 1]), sign * (x[last] - x[last + 1])) > flat
+    first, last, sign = first[keep], last[keep], sign[keep]
     block = max(rate_hz // _CEILINGS_A_SECOND, 1)
     up, down = _ceilings(x, block)
-    sign, second = np.sign(x[first]), first // block
-    keep = np.abs(x[first]) >= _NEAR_CEILING * np.where(sign > 0, up[second], down[second])
-    first, last, sign = first[keep], last[keep], sign[keep]
-    into = sign * (x[first] - x[first - 3])
-    out = sign * (x[last] - x[last + 3])
-    near = np.minimum(sign * (x[first] - x[first - 1]), sign * (x[last] - x[last + 1]))
-    keep = (into >= corner) & (out >= corner) & (near > flat)
-    return np.stack((first[keep], last[keep] + 1, np.abs(x[first[keep]])), axis=1).astype(np.float64)
+    second = first // block
+    high = np.abs(x[first]) >= _NEAR_CEILING * np.where(sign > 0, up[second], down[second])
+    steep = (sign * (x[first] - x[first - 3]) >= corner) & (sign * (x[last] - x[last + 3]) >= corner)
+    return np.stack((first, last + 1, np.abs(x[first]), high & steep), axis=1).astype(np.float64)
 
 
-def _believed(runs: Array, flat: float, alike: int, long: int) -> Array:
-    """Runs with at least `alike` others at their level (within 4·`flat`), and with none needed, those of `long` samples:
-    chance makes short flat crests, but not at one level."""
-    if not len(runs):
-        return runs
-    level = np.sort(runs[:, 2])
+def _believed(runs: Array, flat: float, alike: int, long: int, reach: int) -> Array:
+    """Of the clear runs those with at least `alike` others at their level (within 4·`flat`), and with none needed, those of
+    `long` samples: chance makes short flat crests, but not at one level. And of the others those at the very level of a
+    believed one not `reach` samples away: beside what is louder, or on a gentle crest, the same ceiling is less clear."""
+    clear = runs[:, 3] > 0
+    if not clear.any():
+        return runs[clear]
+    of_clear = runs[clear]
+    level = np.sort(of_clear[:, 2])
     near = 4 * flat
-    others = np.searchsorted(level, runs[:, 2] + near, "right") - np.searchsorted(level, runs[:, 2] - near) - 1
-    return runs[(others >= alike) | (runs[:, 1] - runs[:, 0] >= long)]
+    others = np.searchsorted(level, of_clear[:, 2] + near, "right") - np.searchsorted(level, of_clear[:, 2] - near) - 1
+    sure = of_clear[(others >= alike) | (of_clear[:, 1] - of_clear[:, 0] >= long)]
+    if not len(sure):
+        return sure
+    rest = runs[~clear]
+    k = np.searchsorted(sure[:, 0], rest[:, 0])
+    joins = np.zeros(len(rest), dtype=bool)
+    for beside in (np.maximum(k - 1, 0), np.minimum(k, len(sure) - 1)):
+        joins |= (np.abs(sure[beside, 0] - rest[:, 0]) < reach) & (np.abs(sure[beside, 2] - rest[:, 2]) <= flat)
+    every = np.concatenate((sure, rest[joins]))
+    return every[np.argsort(every[:, 0], kind="stable")]
 
 
 def flat_tops(
@@ -103,9 +115,10 @@ def flat_tops(
             if part.size < 8:
                 continue
             least = max(corner * flat, 8 * _quantum(part))
-            own.append(_channel_runs(part, rate_hz, flat, shortest, least) + np.array([start, start, 0.0]))
+            own.append(_channel_runs(part, rate_hz, flat, shortest, least) + np.array([start, start, 0.0, 0.0]))
         if own:
-            runs.append(_believed(np.concatenate(own), flat, alike, long)[:, :2].astype(np.int64))
+            reach = int(_SAME_CEILING_S * rate_hz)
+            runs.append(_believed(np.concatenate(own), flat, alike, long, reach)[:, :2].astype(np.int64))
     every = np.concatenate(runs) if runs else np.zeros((0, 2), dtype=np.int64)
     every = every[np.argsort(every[:, 0], kind="stable")]
     total = int((every[:, 1] - every[:, 0]).sum())

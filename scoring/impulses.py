@@ -3,7 +3,9 @@
 Block by block the sound is predicted from its last twelve samples (autocorrelation method; Makhoul 1975, "Linear
 prediction: a tutorial review"). What music is made of can be predicted, or goes on once it has begun; a click or a jump of
 the waveform can't, and is over within a fraction of a millisecond (Vaseghi and Rayner 1990; Godsill and Rayner, "Digital
-Audio Restoration", 1998, ch. 5). Knows no severity.
+Audio Restoration", 1998, ch. 5). Whatever stands out there is looked at again, predicted as the sound before it and the sound
+after it suggest, which it can't spoil. An attack, of a drum or in a voice, rises and rings for milliseconds where a click
+leaves nothing, so what counts is how far the peak stands above the millisecond and a half on both its sides. Knows no severity.
 """
 
 from __future__ import annotations
@@ -11,46 +13,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.ndimage import maximum_filter1d
 
 from .samples import Array
 
 ORDER = 12
 _BLOCK_S = 0.02
 _CHUNK_S = 20.0
-_PEAKED = 8.0  # a block's peak over its median: 18 dB, which noise does not reach
-_MEDIAN_OF = 4  # every fourth sample will do
 _FRAME_S = 0.0005
-_BESIDE = 60  # frames on either side in which nothing may be nearly as high: 30 ms, so that pulses of a voice reject each other
-_CORE = 3  # frames around the peak that are its own
-_LONE_DB, _PER_CHANGE = 7.0, 1.6  # how far above anything beside it, and how much further for each dB the sound changes
-_TOWERING_DB = (12.0, 36.0, 12.0)  # above anything beside it, above the residual's median, and the greatest change then
-_BOTH_SIDES_S = 0.01
+_APART, _SIDE = 2, 4  # frames: where the sides of a peak begin and end at the first look
+_FIRST_LOOK = 2.5  # 8 dB above its sides
+_CORE = ORDER + 6  # samples after a peak's place, and ORDER before it, in which the predictor's answer to it lies
+_SIDE_S, _SOUND_S, _BESIDE_S = 0.0015, 0.015, 0.03
+_LEAST_SIDE_DB, _LONE_DB = 7.0, 5.0  # above anything within `_SIDE_S`, and within `_BESIDE_S` (pulses of a voice, of a bass)
+_PLAIN_SIDE_DB = 18.0  # above its sides, so that it may lie within 30 ms of an attack
+_RIVAL_DB = 8.0
+_EVIDENT_DB, _MOST_CHANGE_DB = 37.0, 24.0
+_UNHEARD = 1e-3  # of the peak: what changes that far below it counts for nothing
 _OCTAVES_HZ = 400.0 * 2.0 ** np.arange(6)
-_SHORT = 0.7  # of the surplus within 2 ms, the part that must lie within 0.4 ms of the peak
 
 
 @dataclass(frozen=True)
 class Impulse:
-    """`at`: sample; `size`: residual at the peak, linear; `lone`: peak over the highest value within 30 ms."""
+    """`at`: sample; `size`: residual at the peak, linear; `lone`: peak over the highest value within 1.5 ms on either side."""
 
     at: int
     size: float
     lone: float
 
 
-def prediction(blocks: Array, order: int = ORDER) -> Array:
-    """Predictor coefficients `[N, order]` of the rows of `[N, B]` (Hann window, Levinson–Durbin over all rows at once), such
-    that x[t] ≈ Σ_j a[j]·x[t − 1 − j].
-
-    >>> t = np.arange(960)
-    >>> a = prediction(np.sin(0.3 * t)[None].astype(np.float64), 2)
-    >>> bool(np.allclose(a, [[2 * np.cos(0.3), -1]], atol=0.01))
-    True
-    """
+def _autocorrelation(blocks: Array, order: int) -> Array:
+    """Of the rows of `[N, B]` under a Hann window, at the lags 0 … `order`: `[N, order + 1]`."""
     w = blocks * np.hanning(blocks.shape[1] + 2)[1:-1].astype(blocks.dtype)
-    r = np.stack([np.einsum("nb,nb->n", w[:, k:], w[:, : w.shape[1] - k]) for k in range(order + 1)], axis=1).astype(np.float64)
+    lags = [np.einsum("nb,nb->n", w[:, k:], w[:, : w.shape[1] - k]) for k in range(order + 1)]
+    return np.stack(lags, axis=1).astype(np.float64)
+
+
+def _levinson(r: Array) -> Array:
+    """Predictor coefficients `[N, order]` of the autocorrelations `[N, order + 1]` (Levinson–Durbin over all rows at once)."""
+    order = r.shape[1] - 1
     r[:, 0] = r[:, 0] * (1 + 3e-6) + 1e-20  # what float32 leaves of a tone's singular matrix
     a = np.zeros((len(r), order))
     error = r[:, 0].copy()
@@ -62,6 +64,17 @@ def prediction(blocks: Array, order: int = ORDER) -> Array:
     return a
 
 
+def prediction(blocks: Array, order: int = ORDER) -> Array:
+    """Predictor coefficients `[N, order]` of the rows of `[N, B]` under a Hann window, such that x[t] ≈ Σ_j a[j]·x[t − 1 − j].
+
+    >>> t = np.arange(960)
+    >>> a = prediction(np.sin(0.3 * t)[None].astype(np.float64), 2)
+    >>> bool(np.allclose(a, [[2 * np.cos(0.3), -1]], atol=0.01))
+    True
+    """
+    return _levinson(_autocorrelation(blocks, order))
+
+
 def _left_over(views: Array, a: Array) -> Array:
     """What of the blocks `[N, order + B]` the predictors `[N, order]` leave of the last B samples."""
     order = a.shape[1]
@@ -71,97 +84,91 @@ def _left_over(views: Array, a: Array) -> Array:
     return out
 
 
-def _residual(x: Array, rate_hz: int, order: int = ORDER) -> Array:
-    """What of one channel `[T]` its last `order` samples don't predict, `[T]`, in blocks of 20 ms. A click spoils the
-    predictor of the block it lies in: one with a peak 18 dB above its median is predicted also as its neighbours suggest, and
-    what leaves the smallest median is kept."""
-    size = max(int(_BLOCK_S * rate_hz), 4 * order)
-    blocks = np.pad(x, (order, (-x.size) % size)).astype(np.float32)
-    views = sliding_window_view(blocks, size + order)[::size]
-    a = prediction(views[:, order:], order).astype(np.float32)
-    out = _left_over(views, a)
-    magnitude = np.abs(out)
-    median = np.median(magnitude[:, ::_MEDIAN_OF], axis=1)
-    peaked = np.flatnonzero(magnitude.max(axis=1) > _PEAKED * median)
-    for beside in (np.maximum(peaked - 1, 0), np.minimum(peaked + 1, len(a) - 1)):
-        other = _left_over(views[peaked], a[beside])
-        least = np.median(np.abs(other[:, ::_MEDIAN_OF]), axis=1)
-        better = least < median[peaked]
-        out[peaked[better]], median[peaked[better]] = other[better], least[better]
-    return out.reshape(-1)[: x.size]
+def _residual(x: Array, rate_hz: int) -> Array:
+    """What of one channel `[T]` its last `ORDER` samples don't predict, `[T]`, in blocks of 20 ms. A click spoils the predictor
+    of the block it lies in, but not so far that it would not stand out."""
+    size = max(int(_BLOCK_S * rate_hz), 4 * ORDER)
+    blocks = np.pad(x, (ORDER, (-x.size) % size)).astype(np.float32)
+    views = sliding_window_view(blocks, size + ORDER)[::size]
+    return _left_over(views, prediction(views[:, ORDER:]).astype(np.float32)).reshape(-1)[: x.size]
 
 
-def _beside(m: Array) -> tuple[Array, Array]:
-    """Highest of the `_BESIDE` frames before and of those after each, leaving out the nearest `_CORE`."""
-    width = _BESIDE - _CORE
-    high = maximum_filter1d(m, width, mode="constant")
-    reach = _CORE + 1 + width // 2
-    padded = np.pad(high, reach)
-    return padded[: m.size], padded[2 * reach :]
-
-
-def _frames(x: Array, step: int, count: int) -> Array:
-    return np.abs(x[: count * step]).reshape(count, step)
-
-
-def _is_short(e: Array, at: int, rate_hz: int) -> bool:
-    """Whether what exceeds the background lies almost all at the peak."""
-    wide, near = int(0.002 * rate_hz), max(int(0.0004 * rate_hz), ORDER + 4)
-    part = np.square(e[max(0, at - wide) : at + wide + 1])
-    middle = min(at, wide)
-    ground = float(np.median(part)) / 0.455  # median of χ²₁
-    core = part[max(0, middle - near // 2) : middle + near]
-    surplus = float(part.sum()) - ground * part.size
-    return float(core.sum()) - ground * core.size > _SHORT * surplus
-
-
-def _change_db(x: Array, e: Array, at: int, rate_hz: int) -> float:
-    """How far the sound after it differs from the sound before it (10 ms of each, 1 ms away, dB): the mean over the octaves
-    from 400 Hz up (below, an offset that dies away would count), or how much the median of the residual rises, whichever is
-    more. Where there are not 10 ms, infinite."""
-    size, away = int(_BOTH_SIDES_S * rate_hz), int(0.001 * rate_hz) + 2
-    if at - away - size < 0 or at + away + size > x.size:
-        return float("inf")
-    window = np.hanning(size + 2)[1:-1]
-    before, after = (
-        np.square(np.abs(np.fft.rfft(x[first : first + size] * window))) for first in (at - away - size, at + away)
-    )
-    hz = np.arange(before.size) * rate_hz / size
-    octaves = [(hz >= low) & (hz < 2 * low) for low in _OCTAVES_HZ if 2 * low <= rate_hz / 2]
-    level = np.mean([np.log10((after[o].sum() + 1e-12) / (before[o].sum() + 1e-12)) for o in octaves])
-    rest = [float(np.median(np.abs(e[first : first + size]))) + 1e-12 for first in (at - away - size, at + away)]
-    return max(abs(10 * float(level)), 20 * float(np.log10(rest[1] / rest[0])))
-
-
-def _stands_alone(x: Array, e: Array, at: int, rate_hz: int, lone: float) -> bool:
-    """Whether a peak of the residual `lone` times higher than any beside it is no beginning of a sound: the more the sound
-    changes there, the further it must stand out. One that towers over the residual is taken for a click also where a sound
-    happens to begin just then."""
-    change, alone = _change_db(x, e, at, rate_hz), 20 * float(np.log10(lone))
-    if alone > _LONE_DB + _PER_CHANGE * change:
-        return True
-    near = np.abs(e[max(0, at - int(0.011 * rate_hz)) : at + int(0.011 * rate_hz)])
-    over = 20 * float(np.log10(np.abs(e[at]) / (float(np.median(near)) / 0.6745 + 1e-12)))  # median of |normal|
-    return alone > _TOWERING_DB[0] and over > _TOWERING_DB[1] and change < _TOWERING_DB[2]
-
-
-def _of_chunk(x: Array, rate_hz: int, least: float) -> list[Impulse]:
+def _first_look(x: Array, e: Array, rate_hz: int, least: float) -> npt.NDArray[np.intp]:
+    """Samples at which the residual is at least `least` and 8 dB above what lies 0.5 to 2 ms away on both sides."""
     step = max(int(_FRAME_S * rate_hz), 4)
     count = x.size // step
-    if count < 2 * _BESIDE:
+    if count <= 2 * _SIDE:
+        return np.zeros(0, dtype=np.intp)
+    m = np.abs(e[: count * step]).reshape(count, step).max(axis=1)
+    shifted = sliding_window_view(np.pad(m, _SIDE), count)
+    beside = np.max([shifted[_SIDE + k] for k in range(-_SIDE, _SIDE + 1) if abs(k) >= _APART], axis=0)
+    near = np.maximum(shifted[_SIDE - 1], shifted[_SIDE + 1])
+    frames = np.flatnonzero((m > _FIRST_LOOK * beside) & (m >= near) & (m > least))
+    inside = np.abs(e[: count * step]).reshape(count, step)[frames].argmax(axis=1)
+    return frames * step + inside
+
+
+def _change_db(before: Array, after: Array, rate_hz: int, least: Array) -> Array:
+    """How far the sound `[N, B]` after something differs from that before it, dB: the mean over the octaves from 400 Hz up
+    (below, an offset that dies away would count); powers below `least` `[N]` a bin are taken as that."""
+    window = np.hanning(before.shape[1] + 2)[1:-1]
+    hz = np.arange(before.shape[1] // 2 + 1) * rate_hz / before.shape[1]
+    old, new = (np.square(np.abs(np.fft.rfft(part * window, axis=1))) for part in (before, after))
+    octaves = [(hz >= low) & (hz < 2 * low) for low in _OCTAVES_HZ if 2 * low <= rate_hz / 2]
+    level = [np.log10((new[:, o].mean(axis=1) + least) / (old[:, o].mean(axis=1) + least)) for o in octaves]
+    return np.abs(10 * np.mean(level, axis=0))
+
+
+def _evidence(x: Array, at: npt.NDArray[np.intp], rate_hz: int) -> tuple[Array, Array, Array, Array]:
+    """For each of the samples `at` of `[T]`, none within `_reach` of an end: the residual there, predicted from the 15 ms on
+    both sides together; how far (dB) it stands above the highest residual within 1.5 ms, and above that within 30 ms, on the
+    side where it does so less; and how much (dB) changes there: by how much the sound after differs from the one before, and
+    the residual within 1.5 ms from that further out."""
+    side, sound, beside = (int(seconds * rate_hz) for seconds in (_SIDE_S, _SOUND_S, _BESIDE_S))
+    first, last = ORDER + beside, ORDER + _CORE + beside
+    around = sliding_window_view(x, ORDER + first + last)[at - first - ORDER].astype(np.float64)
+    low, high = ORDER + beside, ORDER + first + _CORE  # of `around`: where the sound before ends, where that after begins
+    before, after = around[:, low - sound : low], around[:, high : high + sound]
+    a = _levinson(_autocorrelation(before, ORDER) + _autocorrelation(after, ORDER))
+    e = np.abs(_left_over(around, a))  # from sample ORDER of `around` on
+    low, high = low - ORDER, high - ORDER
+    peak = e[:, low:high].max(axis=1) + 1e-20
+    sides = np.maximum(e[:, low - side : low].max(axis=1), e[:, high : high + side].max(axis=1))
+    far = np.maximum(e[:, : low - side].max(axis=1), e[:, high + side :].max(axis=1))
+    unheard = _UNHEARD * peak
+    parts = ((low - side, low), (low - sound, low - side), (high, high + side), (high + side, high + sound))
+    medians = [np.median(e[:, i:j], axis=1) + unheard for i, j in parts]
+    rises = 20 * np.log10(np.maximum(1.0, np.maximum(medians[0] / medians[1], medians[2] / medians[3])))
+    steps = 20 * np.log10(np.maximum(1.0, medians[3] / medians[1]))
+    change = np.maximum(_change_db(before, after, rate_hz, np.square(unheard)), steps)
+    return peak, *(20 * np.log10(peak / np.maximum(o, 1e-20)) for o in (sides, np.maximum(sides, far))), change + rises
+
+
+def _rivalled(at: npt.NDArray[np.intp], peak: Array, rate_hz: int) -> npt.NDArray[np.bool_]:
+    """Whether another of the peaks (in order of time) lies within 30 ms and is nearly as high, as pulses of a voice are."""
+    first = np.searchsorted(at, at - int(_BESIDE_S * rate_hz))
+    last = np.searchsorted(at, at + int(_BESIDE_S * rate_hz), "right")
+    apart = 2 * _SIDE_S * rate_hz
+    nearly = 10 ** (-_RIVAL_DB / 20)
+    return np.array([
+        bool(np.any((peak[i:j] > nearly * p) & (np.abs(at[i:j] - t) > apart)))
+        for i, j, p, t in zip(first, last, peak, at, strict=True)
+    ])  # fmt: skip
+
+
+def _of_channel(x: Array, rate_hz: int, least: float) -> list[Impulse]:
+    """Impulses of a stretch `[T]`. One of size `least` must stand 37 dB above its sides, a larger one as much less as it is
+    larger, and the further the more the sound changes there."""
+    at = _first_look(x, _residual(x, rate_hz), rate_hz, least)
+    reach = int(_BESIDE_S * rate_hz) + 3 * _CORE
+    at = at[(at >= reach) & (at < x.size - reach)]
+    if not at.size:
         return []
-    e = _residual(x, rate_hz)
-    m = _frames(e, step, count).max(axis=1)
-    before, after = _beside(m)
-    ratio = m / np.maximum(np.maximum(before, after), 1e-12)
-    out: list[Impulse] = []
-    for k in np.flatnonzero((ratio > 10 ** (_LONE_DB / 20)) & (m > least)):
-        at = int(k * step + np.abs(e[k * step : (k + 1) * step]).argmax())
-        if m[k] < m[max(0, k - _CORE) : k + _CORE + 1].max() or not _is_short(e, at, rate_hz):
-            continue
-        if _stands_alone(x, e, at, rate_hz, float(ratio[k])):
-            out.append(Impulse(at, float(m[k]), float(ratio[k])))
-    return out
+    peak, sides, lone, change = _evidence(x, at, rate_hz)
+    clear = sides + 20 * np.log10(peak / least) - np.minimum(change, _MOST_CHANGE_DB) > _EVIDENT_DB
+    alone = (lone > _LONE_DB) | (sides > _PLAIN_SIDE_DB)
+    keep = np.flatnonzero(clear & (sides > _LEAST_SIDE_DB) & alone & ~_rivalled(at, peak, rate_hz) & (peak > least))
+    return [Impulse(int(at[k]), float(peak[k]), float(10 ** (sides[k] / 20))) for k in keep]
 
 
 def impulses(samples: Array, rate_hz: int, least: float) -> list[Impulse]:
@@ -178,7 +185,7 @@ def impulses(samples: Array, rate_hz: int, least: float) -> list[Impulse]:
     for channel in samples:
         for start in range(0, channel.size, step):
             first = max(0, start - margin)
-            for one in _of_chunk(channel[first : start + step + margin], rate_hz, least):
+            for one in _of_channel(channel[first : start + step + margin], rate_hz, least):
                 at = one.at + first
                 same = next((k for k in found if abs(k - at) < 0.002 * rate_hz), at)
                 if same not in found or found[same].size < one.size:

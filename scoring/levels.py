@@ -16,6 +16,7 @@ from .samples import Array, as_samples, decibel, power, spans
 HIGHEST = 1e15  # linear; what is beyond is no sound but a number gone wrong
 _HALF_TAPS = 12  # input samples each side that an interpolated sample looks at
 _BLOCK = 256  # samples judged together
+_TOGETHER = 64  # blocks interpolated at a time, the most hopeful first
 _STRETCH = 1 << 18  # samples looked at before the next; a whole number of blocks
 
 
@@ -56,6 +57,14 @@ def _interpolator(factor: int) -> Array:
 
 
 @lru_cache(maxsize=4)
+def _mirrored(factor: int) -> list[tuple[Array, Array]]:
+    """The interpolator's phases up to the middle between two samples as sums and differences of mirrored taps, `[_HALF_TAPS]`
+    each (differences are 0 for the middle). The phases beyond it are these mirrored: only the sign of the differences turns."""
+    taps = _interpolator(factor)
+    return [((c + c[::-1])[:_HALF_TAPS] / 2, (c - c[::-1])[:_HALF_TAPS] / 2) for c in taps.T[: (factor + 1) // 2]]
+
+
+@lru_cache(maxsize=4)
 def _reach(factor: int) -> tuple[float, float, float]:
     """How far a value between two samples can lie above what is around it: (a, b, c) with |y| ≤ a·max|x| and
     |y| ≤ c·max|x| + b·max|x₋ − 2x + x₊|, the maxima over the samples the interpolator sees.
@@ -76,18 +85,23 @@ def _reach(factor: int) -> tuple[float, float, float]:
     return a, b, c
 
 
-def _peak_between(windows: Array, kernel: Array) -> float:
+def _peak_between(windows: Array, factor: int) -> float:
     """Largest |value| between the samples of `[N, _BLOCK + taps − 1]`; tap by tap, without BLAS, so that
-    neither speed nor the last digit depends on threads."""
-    best = 0.0
-    product = np.empty((len(windows), _BLOCK), dtype=np.float32)
-    for phase in kernel.T:
-        total = np.zeros_like(product)
-        for j, tap in enumerate(phase):
-            np.multiply(windows[:, j : j + _BLOCK], tap, out=product)
-            total += product
-        best = max(best, float(total.max()), -float(total.min()))
-    return best
+    neither speed nor the last digit depends on threads. Two phases that mirror each other are even ± odd part, so the larger
+    magnitude is |even| + |odd|."""
+    shape = (len(windows), _BLOCK)
+    pair, product = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    phases = [(even, odd if odd.any() else None, np.zeros((2, *shape), np.float32)) for even, odd in _mirrored(factor)]
+    for j in range(_HALF_TAPS):
+        left, right = windows[:, j : j + _BLOCK], windows[:, 2 * _HALF_TAPS - 1 - j :][:, :_BLOCK]
+        np.add(left, right, out=pair)
+        for even, _, total in phases:
+            total[0] += np.multiply(pair, even[j], out=product)
+        np.subtract(left, right, out=pair)
+        for _, odd, total in phases:
+            if odd is not None:
+                total[1] += np.multiply(pair, odd[j], out=product)
+    return max(float((np.abs(total[0], out=total[0]) + np.abs(total[1], out=total[1])).max()) for _, _, total in phases)
 
 
 def _highest(x: Array) -> Array:
@@ -123,12 +137,12 @@ def _stretch_peak(part: Array, best: float, factor: int) -> float:
     sizes = np.maximum(blocks, np.append(blocks[1:], after))  # the next block covers the right margin
     bounds = _ceilings(windows, sizes, best, factor)
     order = np.argsort(-bounds, kind="stable")
-    for first in range(0, count, 32):
-        chosen = order[first : first + 32]
+    for first in range(0, count, _TOGETHER):
+        chosen = order[first : first + _TOGETHER]
         chosen = chosen[bounds[chosen] > best]
         if not chosen.size:
             break
-        best = max(best, _peak_between(windows[chosen], _interpolator(factor)))
+        best = max(best, _peak_between(windows[chosen], factor))
     return best
 
 

@@ -88,11 +88,21 @@ class PowerMeter:
 
     def __init__(self, channels: int, rate_hz: int) -> None:
         self._sos = k_weighting(rate_hz)
-        self._weights = channel_weights(channels)
-        self._rate = rate_hz
-        self._state = np.zeros((self._sos.shape[0], channels, 2))
-        self._rest = np.zeros((channels, 0))  # weighted samples of a second not yet whole
+        self._pairs, self._rate = (channels + 1) // 2, rate_hz
+        self._type = np.complex128 if channels > 1 else np.float64
+        self._weights = np.pad(channel_weights(channels), (0, channels % 2 if channels > 1 else 0)).reshape(self._pairs, -1)
+        self._state = np.zeros((self._sos.shape[0], self._pairs, 2), self._type)
+        self._rest = np.zeros((self._pairs, 0), self._type)  # weighted samples of a second not yet whole
         self._found: list[Array] = []
+
+    def _paired(self, samples: Array) -> npt.NDArray[Any]:
+        """Two channels each as real and imaginary part of one signal `[P, n]`: a real filter leaves them apart, to the last
+        digit, and takes less time over it. One channel stays real."""
+        pairs = np.zeros((self._pairs, samples.shape[1]), self._type)
+        pairs.real = samples[::2]
+        if len(samples) > 1:
+            pairs.imag[: len(samples) // 2] = samples[1::2]
+        return pairs
 
     def add(self, samples: Array) -> None:
         """Samples `[C, n]` that follow those given before."""
@@ -100,27 +110,30 @@ class PowerMeter:
         start = 0
         while start < samples.shape[1]:
             stop = min(start + step - self._rest.shape[1], samples.shape[1])
-            part, self._state = sosfilt(self._sos, samples[:, start:stop].astype(np.float64), axis=-1, zi=self._state)
+            part, self._state = sosfilt(self._sos, self._paired(samples[:, start:stop]), axis=-1, zi=self._state)
             # what is left of a sound after seconds of silence would be denormal, and a hundred times as slow
-            self._state[np.abs(self._state) < 1e-30] = 0.0
+            numbers = self._state.view(np.float64)
+            numbers[np.abs(numbers) < 1e-30] = 0.0
             self._rest = np.concatenate((self._rest, part), axis=1) if self._rest.size else part
             if self._rest.shape[1] == step:
                 self._found.append(self._powers(self._rest))
                 self._rest = self._rest[:, :0]
             start = stop
 
-    def _powers(self, part: Array) -> Array:
-        """Mean squares `[n]` of the whole sub-blocks in up to one second of weighted samples."""
-        per = self._rate // SUB_BLOCKS_PER_S
+    def _powers(self, pairs: npt.NDArray[Any]) -> Array:
+        """Mean squares `[n]` of the whole sub-blocks in up to one second of weighted samples `[P, n]`."""
+        size, per = pairs.shape[1], self._rate // SUB_BLOCKS_PER_S
+        part = np.ascontiguousarray(pairs).view(np.float64).reshape(self._pairs, size, self._weights.shape[1])
         if per * SUB_BLOCKS_PER_S == self._rate:
-            count = part.shape[1] // per
-            blocks = part[:, : count * per].reshape(part.shape[0], count, per)
-            return np.einsum("c,cnk,cnk->n", self._weights, blocks, blocks) / per if count else np.zeros(0)
+            if not (count := size // per):
+                return np.zeros(0)
+            blocks = part[:, : count * per].reshape(self._pairs, count, per, self._weights.shape[1])
+            return np.einsum("pc,pnkc,pnkc->n", self._weights, blocks, blocks) / per
         edges = np.floor(np.arange(SUB_BLOCKS_PER_S + 1) * (self._rate / SUB_BLOCKS_PER_S) + 0.5).astype(np.int64)
-        edges = edges[edges <= part.shape[1]]
+        edges = edges[edges <= size]
         if edges.size < 2:
             return np.zeros(0)
-        energy = np.einsum("c,ct,ct->t", self._weights, part, part)[: edges[-1]]
+        energy = np.einsum("pc,ptc,ptc->t", self._weights, part, part)[: edges[-1]]
         return np.asarray(np.add.reduceat(energy, edges[:-1]) / np.diff(edges))
 
     def powers(self) -> Array:

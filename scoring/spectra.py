@@ -43,8 +43,9 @@ def frame_energies(x: Array, n_fft: int = N_FFT, hop: int = HOP) -> Array:
     count = 1 + max(0, x.shape[1] - n_fft) // hop
     sums = np.zeros(count - 1 + per_hop, dtype=np.float64)
     whole = min(x.shape[1] // hop, sums.size)
-    for first in range(0, whole, 64):
-        part = x[:, first * hop : min(first + 64, whole) * hop].astype(np.float64).reshape(x.shape[0], -1, hop)
+    step = max((1 << 15) // hop, 1)
+    for first in range(0, whole, step):
+        part = x[:, first * hop : min(first + step, whole) * hop].astype(np.float64).reshape(x.shape[0], -1, hop)
         sums[first : first + part.shape[1]] = np.einsum("cnk,cnk->n", part, part)
     if whole < sums.size:
         sums[whole] = np.square(x[:, whole * hop : (whole + 1) * hop].astype(np.float64)).sum()
@@ -68,12 +69,13 @@ def stft_blocks(
     if last > x.shape[1]:
         x = np.pad(x, ((0, 0), (0, last - x.shape[1])))
     views = np.lib.stride_tricks.sliding_window_view(x, n_fft, axis=1)
+    windowed = np.empty((x.shape[0], min(block, frames.size), n_fft), np.float32)
     for first in range(0, frames.size, block):
         chosen = frames[first : first + block]
         low, high = int(chosen[0]), int(chosen[-1])
         together = high - low + 1 == chosen.size  # neighbours need no copy before the window
         part = views[:, low * hop : high * hop + 1 : hop] if together else views[:, chosen * hop]
-        yield rfft(part * window, axis=-1)
+        yield rfft(np.multiply(part, window, out=windowed[:, : chosen.size]), axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +120,7 @@ class Spectra:
             sums = _Sums()
             flux = np.zeros(energies.size)
             for k, block in enumerate(stft_blocks(x, chosen, block=_STEP)):
-                p = _joint_power(block)
-                sums.add(p)
+                p = sums.add(block)
                 here = chosen[k * _STEP : k * _STEP + len(p)]
                 flux[here] = onsets.of(p, here)
             parts.append(
@@ -176,26 +177,29 @@ class Spectra:
 
 
 class _Sums:
-    """What is added up over the blocks of power spectra `[n, F]` of one part: `magnitude`, `power`, `flatness` of the
-    `heard` frames, and the quiet tenth of every 256 frames."""
+    """What is added up over the blocks of spectra `[C, n, F]` of one part: `magnitude`, `power`, `flatness` of the `heard`
+    frames, and the quiet tenth of every 256 frames. `_group` `[256, F]` holds their power, and is used again for the next."""
 
     def __init__(self) -> None:
         bins = N_FFT // 2 + 1
         self.magnitude, self.power = np.zeros(bins), np.zeros(bins)
         self.flatness, self.heard, self.frames = 0.0, 0, 0
-        self._group: list[Array] = []
+        self._group, self._held = np.empty((_BLOCK, bins), np.float32), 0
         self._floors: list[Array] = []
 
-    def add(self, p: Array) -> None:
+    def add(self, block: npt.NDArray[np.complex64]) -> Array:
+        """Power `[n, F]` of the block, channels averaged; good until the next is added."""
+        if self._held == _BLOCK:
+            self._floors.append(_quantile(self._group))
+            self._held = 0
+        p = joint_power(block, self._group[self._held : self._held + block.shape[1]])
+        self._held += len(p)
+        self.frames += len(p)
         self.magnitude += np.sqrt(p).sum(axis=0)
         self.power += p.sum(axis=0)
         each = _flatness(p)
         self.flatness, self.heard = self.flatness + float(each.sum(dtype=np.float64)), self.heard + each.size
-        self.frames += len(p)
-        self._group.append(p)
-        if len(self._group) == _BLOCK // _STEP:
-            self._floors.append(_quantile(self._group))
-            self._group = []
+        return p
 
     @property
     def mean_power(self) -> Array:
@@ -204,8 +208,8 @@ class _Sums:
     def floor(self) -> Array:
         """`Spectra.floor`: the median of the quiet tenths, that of a last short stretch only where it is not too short."""
         floors = list(self._floors)
-        if self._group and (sum(map(len, self._group)) >= _BLOCK // 4 or not floors):
-            floors.append(_quantile(self._group))
+        if self._held >= _BLOCK // 4 or (self._held and not floors):
+            floors.append(_quantile(self._group[: self._held]))
         if not floors:
             return np.zeros(self.power.size)
         smooth = percentile_filter(np.median(floors, axis=0), 25, 61, mode="nearest")
@@ -237,13 +241,18 @@ class _Flux:
         return np.maximum(level - before, 0).sum(axis=1)
 
 
-def _joint_power(block: npt.NDArray[np.complex64]) -> Array:
-    """Power `[n, F]` of spectra `[C, n, F]`, averaged over channels."""
-    total = np.square(block[0].real)
-    total += np.square(block[0].imag)
+def joint_power(block: npt.NDArray[np.complex64], out: Array | None = None) -> Array:
+    """Power `[n, F]` of spectra `[C, n, F]`, averaged over channels; in `out`, where given.
+
+    >>> joint_power(np.array([[[3 + 4j]], [[1j]]], np.complex64)).tolist()  # of 25 and 1
+    [[13.0]]
+    """
+    total = np.square(block[0].real, out=out)
+    square = np.square(block[0].imag)
+    total += square
     for channel in block[1:]:
-        total += np.square(channel.real)
-        total += np.square(channel.imag)
+        total += np.square(channel.real, out=square)
+        total += np.square(channel.imag, out=square)
     if len(block) > 1:
         total *= np.float32(1 / len(block))
     return total
@@ -252,18 +261,26 @@ def _joint_power(block: npt.NDArray[np.complex64]) -> Array:
 def _flatness(p: Array) -> Array:
     """Geometric over arithmetic mean of each row that has any power; bins below −100 dB of the row's mean
     raised to that."""
-    mean = p.mean(axis=1, keepdims=True)
-    heard = mean[:, 0] > 0
+    mean = p.mean(axis=1)
+    heard = mean > 0
     if not heard.all():
         p, mean = p[heard], mean[heard]
-    ratio = p / mean
-    np.maximum(ratio, 1e-10, out=ratio)
-    return np.asarray(np.exp(np.log(ratio, out=ratio).mean(axis=1)))
+    level = np.maximum(p, np.float32(1e-10) * mean[:, None])
+    return np.asarray(np.exp(np.log(level, out=level).mean(axis=1)) / mean)
 
 
-def _quantile(group: Sequence[Array]) -> Array:
-    """Lower quantile over time of each bin `[F]` of a few `[n, F]`."""
-    over_time = np.concatenate(group).T.copy()  # partitioned along memory
-    k = int(_FLOOR_QUANTILE * (over_time.shape[1] - 1))
+def _quantile(group: Array) -> Array:
+    """Lower quantile over time of each bin `[F]` of `[n, F]`."""
+    k = int(_FLOOR_QUANTILE * (len(group) - 1))
+    return np.concatenate([ranked(group[:, f : f + 256], k) for f in range(0, group.shape[1], 256)]).astype(np.float64)
+
+
+def ranked(frames: Array, k: int) -> Array:
+    """The k-th smallest (from 0) of the values over time `[n, F]` of each bin, `[F]`.
+
+    >>> ranked(np.array([[3.0, 1.0], [1.0, 5.0], [2.0, 9.0]]), 1).tolist()
+    [2.0, 5.0]
+    """
+    over_time = frames.T.copy()  # partitioned along memory
     over_time.partition(k, axis=1)
-    return over_time[:, k].astype(np.float64)
+    return over_time[:, k].copy()

@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import median_filter, uniform_filter1d
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import uniform_filter1d
 
 from .samples import Array, as_samples
-from .spectra import frame_energies, stft_blocks
+from .spectra import frame_energies, joint_power, ranked, stft_blocks
 
 STEPS = 120  # of ten cents
 FRAME_S = 0.25  # at least; the power of two above it
 LOWEST_HZ, HIGHEST_HZ = 70.0, 1_600.0
 _ACTIVE_DB = -50.0
-_BLOCK = 48
+_BLOCK = 48  # frames whose quiet fifth is taken together
+_STEP = 8  # frames transformed at a time: they stay in the processor's own memory
 _AROUND_HZ = 100.0  # a partial must stand out of this much to either side
 _PEAK_DB = 9.0
 _FAINT_DB = -50.0  # under the strongest partial of the frame
@@ -72,36 +74,66 @@ class Tones:
         energies = frame_energies(x, n_fft, hop)
         top = float(energies.max())
         chosen = np.flatnonzero(energies > top * 10 ** (_ACTIVE_DB / 10)) if top > 0 else np.zeros(0, dtype=np.intp)
+        found = _Found(rate_hz, n_fft)
+        for block in stft_blocks(x, chosen, n_fft, hop, _STEP):
+            found.add(joint_power(block))
+        return found.tones(chosen)
+
+
+class _Found:
+    """What is added up over power spectra `[≤ _STEP, F]`, in order. `_level` and `_standing` `[_BLOCK, F]` hold the frames of
+    one block, and are used again for the next."""
+
+    def __init__(self, rate_hz: int, n_fft: int) -> None:
         bins = n_fft // 2 + 1
-        f = np.arange(bins) * (rate_hz / n_fft)
-        around = 2 * round(_AROUND_HZ * n_fft / rate_hz) + 1
-        power, typical = np.zeros(bins), np.zeros(bins)
-        steady: list[Array] = []
-        pitches = [np.zeros((0, STEPS), np.float32)]
-        narrow_hz = _narrow_bands(rate_hz)
-        narrow = [np.zeros((0, narrow_hz.size), np.float32)]
-        for block in stft_blocks(x, chosen, n_fft, hop, _BLOCK):
-            p = (np.square(block.real) + np.square(block.imag)).mean(axis=0)
-            power += p.sum(axis=0, dtype=np.float64)
-            level = 10 * np.log10(p + np.float32(1e-10) * p.mean(axis=1, keepdims=True) + np.float32(_EPS))
-            typical += level.sum(axis=0, dtype=np.float64)
-            standing = level - uniform_filter1d(level, around, axis=1, mode="nearest")
-            k = int(_REST_QUANTILE * (len(p) - 1))
-            if len(p) >= _BLOCK // 4 or not steady:
-                steady.append(np.partition(standing, k, axis=0)[k])
-            pitches.append(_pitches(level, standing, rate_hz / n_fft))
-            narrow.append(_narrow(level[::2], narrow_hz, rate_hz / n_fft))
-        n = max(int(chosen.size), 1)
-        return cls(
-            rate_hz=rate_hz,
-            frequencies=f,
-            power=power / n,
-            typical_db=typical / n,
-            steady_db=np.median(steady, axis=0) if steady else np.zeros(bins),
-            pitches=np.concatenate(pitches),
-            times_s=(chosen * hop + n_fft / 2) / rate_hz,
-            narrow_hz=narrow_hz,
-            narrow_db=np.concatenate(narrow),
+        self._rate_hz, self._n_fft = rate_hz, n_fft
+        self._bin_hz = rate_hz / n_fft
+        self._around = 2 * round(_AROUND_HZ / self._bin_hz) + 1
+        self._narrow_hz = _narrow_bands(rate_hz)
+        self._power, self._typical = np.zeros(bins), np.zeros(bins)
+        self._level, self._standing = np.empty((_BLOCK, bins), np.float32), np.empty((_BLOCK, bins), np.float32)
+        self._held = 0
+        self._steady: list[Array] = []
+        self._pitches = [np.zeros((0, STEPS), np.float32)]
+        self._narrow = [np.zeros((0, self._narrow_hz.size), np.float32)]
+
+    def add(self, p: Array) -> None:
+        self._power += p.sum(axis=0, dtype=np.float64)
+        here = slice(self._held, self._held + len(p))
+        level, standing = self._level[here], self._standing[here]
+        np.log10(p + np.float32(1e-10) * p.mean(axis=1, keepdims=True) + np.float32(_EPS), out=level)
+        level *= np.float32(10)
+        self._typical += level.sum(axis=0, dtype=np.float64)
+        uniform_filter1d(level, self._around, axis=1, mode="nearest", output=standing)
+        np.subtract(level, standing, out=standing)
+        self._pitches.append(_pitches(level, standing, self._bin_hz))
+        self._held = here.stop
+        if self._held == _BLOCK:
+            self._close()
+
+    def _close(self) -> None:
+        level, standing = self._level[: self._held], self._standing[: self._held]
+        if self._held >= _BLOCK // 4 or not self._steady:
+            k = int(_REST_QUANTILE * (self._held - 1))
+            self._steady.append(np.concatenate([ranked(standing[:, f : f + 512], k) for f in range(0, standing.shape[1], 512)]))
+        self._narrow.append(_narrow(level[::2], self._narrow_hz, self._bin_hz))
+        self._held = 0
+
+    def tones(self, frames: npt.NDArray[np.intp]) -> Tones:
+        """Of the numbers of the frames that were added."""
+        if self._held:
+            self._close()
+        n = max(int(frames.size), 1)
+        return Tones(
+            rate_hz=self._rate_hz,
+            frequencies=np.arange(self._power.size) * self._bin_hz,
+            power=self._power / n,
+            typical_db=self._typical / n,
+            steady_db=np.median(self._steady, axis=0) if self._steady else np.zeros(self._power.size),
+            pitches=np.concatenate(self._pitches),
+            times_s=(frames * (self._n_fft // 2) + self._n_fft / 2) / self._rate_hz,
+            narrow_hz=self._narrow_hz,
+            narrow_db=np.concatenate(self._narrow),
         )
 
 
@@ -118,9 +150,10 @@ def _narrow(level: Array, hz: Array, bin_hz: float) -> npt.NDArray[np.float32]:
         return out
     low, high = (np.round(hz * 2 ** (side * _NARROW) / bin_hz).astype(int) for side in (-1, 1))
     for k, (a, b) in enumerate(zip(low, high + 1, strict=True)):
-        rank = int(_WEAKEST * (b - a - 1))
-        out[:, k] = np.partition(level[:, a:b], rank, axis=1)[:, rank]
-    return out - median_filter(out, size=(1, 2 * (_NARROW_STEPS // 3) + 1), mode="nearest")
+        out[:, k] = np.sort(level[:, a:b], axis=1)[:, int(_WEAKEST * (b - a - 1))]  # so few are sorted sooner than partitioned
+    reach = _NARROW_STEPS // 3
+    beside = sliding_window_view(np.pad(out, ((0, 0), (reach, reach)), mode="edge"), 2 * reach + 1, axis=1)
+    return np.asarray(out - np.partition(beside, reach, axis=2)[:, :, reach])
 
 
 def _pitches(level: Array, standing: Array, bin_hz: float) -> npt.NDArray[np.float32]:

@@ -21,21 +21,25 @@ def places(
     apart_s: float = 0.3,
     down_db: float = 15.0,
     edge_s: float = 0.4,
+    ends_s: tuple[float, ...] = (),
+    window_s: float = 0.1,
 ) -> list[int]:
-    """Up to `count` sorted start samples of stretches of `length_s` with `apart_s` between them and nothing near the edges;
-    just before and just after each, the sound is at most `down_db` below its overall RMS."""
-    level = local_rms(x, rate_hz)
+    """Up to `count` sorted start samples of stretches of `length_s` with `apart_s` between them and nothing near the edges; at
+    the start of each, its end, the `ends_s` in it, and 50 ms beyond, the RMS over `window_s` is at most `down_db` below the
+    whole's."""
+    level = local_rms(x, rate_hz, window_s)
     loud = level > np.sqrt(np.square(x, dtype=np.float64).mean()) * 10 ** (-down_db / 20)
     span, margin = int(length_s * rate_hz), int(edge_s * rate_hz)
     last = x.shape[1] - margin - span
     near = int(0.05 * rate_hz)
+    ends = [0, span, -near, span + near, *(int(end * rate_hz) + past for end in ends_s for past in (0, near))]
     chosen: list[int] = []
     for _ in range(200):
         if len(chosen) == count or last <= margin:
             break
         at = int(rng.integers(margin, last))
         fits = all(abs(at - other) >= span + int(apart_s * rate_hz) for other in chosen)
-        if fits and loud[at] and loud[at + span] and loud[at - near] and loud[at + span + near]:
+        if fits and all(loud[at + end] for end in ends):
             chosen.append(at)
     return sorted(chosen)
 

@@ -52,44 +52,54 @@ def _soften(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -
     return (np.tanh(drive * x / peak) / np.tanh(drive) * peak).astype(np.float32), [(0.0, x.shape[1] / rate_hz)]
 
 
+def _unit(x: np.ndarray, rate_hz: int, at: int) -> float:
+    """What a click at a place is measured by: the local RMS, or the largest step that the sound itself takes within 15 ms
+    where that is more. A jump no larger than those of a saw wave or a voice's pulses around it is part of them to the ear."""
+    near = int(0.015 * rate_hz)
+    own = np.abs(np.diff(x[:, max(0, at - near) : at + near], axis=1)).max()
+    return max(float(local_rms(x, rate_hz)[at]), float(own))
+
+
 def _impulses(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
-    y, rms = x.copy(), local_rms(x, rate_hz)
+    y = x.copy()
     starts = places(x, rate_hz, rng, 3, 0.001)
     for at in starts:
         width, sign, one = int(rng.integers(1, 4)), rng.choice([-1.0, 1.0]), bool(rng.integers(2))
-        shape = sign * np.array([1.0, -0.6, 0.3])[:width] * CLICK[level] * rms[at]
+        shape = sign * np.array([1.0, -0.6, 0.3])[:width] * CLICK[level] * _unit(x, rate_hz, at)
         y[: 1 if one else None, at : at + width] += shape.astype(np.float32)
     return y, seconds(starts, 0.0, rate_hz)
 
 
 def _jumps(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
     """Steps whose offset dies away over 5–30 ms: what a bad splice leaves, with a known size."""
-    y, rms = x.copy(), local_rms(x, rate_hz)
+    y = x.copy()
     starts = places(x, rate_hz, rng, 3, 0.05)
     for at in starts:
-        tail = int(0.2 * rate_hz)
-        step = rng.choice([-1.0, 1.0]) * CLICK[level] * rms[at] * np.exp(-np.arange(tail) / (rng.uniform(0.005, 0.03) * rate_hz))
+        tail, size = int(0.2 * rate_hz), CLICK[level] * _unit(x, rate_hz, at)
+        step = rng.choice([-1.0, 1.0]) * size * np.exp(-np.arange(tail) / (rng.uniform(0.005, 0.03) * rate_hz))
         part = y[:, at : at + tail]
         part += step[: part.shape[1]].astype(np.float32)
     return y, seconds(starts, 0.0, rate_hz)
 
 
 def _gap(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
+    """Silence put over the sound, which is there within 10 ms of both its ends at every strength: what begins or ends in a rest
+    or in a closed consonant makes that longer, and is no drop-out."""
     y = x.copy()
-    starts = places(x, rate_hz, rng, 2, GAP_S[-1])
+    starts = places(x, rate_hz, rng, 2, GAP_S[-1], ends_s=GAP_S, window_s=0.02)
     for at in starts:
         y[:, at : at + int(GAP_S[level] * rate_hz)] = 0.0
     return y, seconds(starts, GAP_S[level], rate_hz)
 
 
 def _cut(end: bool) -> Inject:
+    """Up to half of the sound left off at one end, so that it begins or ends where there is sound within 10 ms."""
     def inject(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
         turned = x[:, ::-1] if end else x
-        starts = places(turned, rate_hz, rng, 1, 0.02)
+        starts = [at for at in places(turned, rate_hz, rng, 12, 0.02, 0.05, window_s=0.02) if at <= x.shape[1] // 2]
         if not starts:
             return x, []
-        at = min(starts[0], x.shape[1] // 2)
-        y = turned[:, at:].copy()
+        y = turned[:, starts[-1] :].copy()
         ramp = np.linspace(_db(CUT_DB[level]), 1.0, int(0.05 * rate_hz), dtype=np.float32)
         y[:, : ramp.size] *= ramp
         length = y.shape[1] / rate_hz
@@ -118,10 +128,14 @@ def _hiss(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> 
 
 
 def _burst(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
+    """White noise that begins and ends at once, relative to the local RMS; where the treble of the sound itself is more than
+    white noise 16 dB below that, relative to that noise + 16 dB: a hi-hat hides what a flute does not."""
     y, rms, spans = x.copy(), local_rms(x, rate_hz), []
     for at in places(x, rate_hz, rng, 2, 0.3):
         n = int(rng.uniform(0.03, 0.25) * rate_hz)
-        y[:, at : at + n] += (rng.standard_normal((x.shape[0], n)) * rms[at] * _db(BURST_DB[level])).astype(np.float32)
+        bend = np.diff(x[:, at - int(0.03 * rate_hz) : at + n + int(0.03 * rate_hz)], n=2, axis=1)
+        size = max(float(rms[at]), 6.0 * _rms(bend) / np.sqrt(6))  # white noise of variance 1 has a second difference of 6
+        y[:, at : at + n] += (rng.standard_normal((x.shape[0], n)) * size * _db(BURST_DB[level])).astype(np.float32)
         spans.append((at / rate_hz, (at + n) / rate_hz))
     return y, spans
 
@@ -130,7 +144,7 @@ def _offset(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -
     return x + np.float32(rng.choice([-1.0, 1.0]) * _rms(x) * OFFSET[level]), [(0.0, x.shape[1] / rate_hz)]
 
 
-def onsets(x: np.ndarray, rate_hz: int, rise_db: float = 15.0) -> list[int]:
+def onsets(x: np.ndarray, rate_hz: int, rise_db: float = 22.0) -> list[int]:
     """Samples at which the level above 2 kHz jumps by `rise_db` against the 40 ms before."""
     high = sosfilt(butter(4, min(2_000, 0.4 * rate_hz), "high", fs=rate_hz, output="sos"), x.mean(axis=0))
     step = int(0.001 * rate_hz)
@@ -145,7 +159,8 @@ def onsets(x: np.ndarray, rate_hz: int, rise_db: float = 15.0) -> list[int]:
 
 
 def _smear(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
-    """What a transform codec's coarse quantisation leaves: noise with the attack's spectrum spread over the 20 ms before it."""
+    """What a transform codec's coarse quantisation leaves: noise with the attack's spectrum spread over the 20 ms before it.
+    Attacks that rise by less than 22 dB hide it: 13 dB below them it would hardly be above what sounds before."""
     y, spans = x.copy(), []
     n = int(0.02 * rate_hz)
     for at in onsets(x, rate_hz):
@@ -157,7 +172,7 @@ def _smear(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) ->
         noise *= _rms(attack) * _db(SMEAR_DB[level]) / (_rms(noise) + 1e-12)
         y[:, at - n : at] += noise.astype(np.float32)
         spans.append(((at - n) / rate_hz, at / rate_hz))
-    return y, spans if len(spans) >= 3 else []
+    return y, spans if len(spans) >= 5 else []
 
 
 def _squeeze(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
@@ -223,14 +238,14 @@ INJECTORS: tuple[Injector, ...] = (
              material=_ALL),
     Injector("saturation", "saturation", SOFT_DB, "dB of tanh drive", _soften, whole=True, accepts=("clipping",
              "over_compression")),
-    Injector("impulse", "click", CLICK, "× local RMS", _impulses, audible=3, material=_BUSY),
-    Injector("discontinuity", "click", CLICK, "× local RMS", _jumps, audible=3, material=_BUSY, accepts=("dc_offset",)),
+    Injector("impulse", "click", CLICK, "× local RMS or step", _impulses, audible=3, material=_BUSY),
+    Injector("discontinuity", "click", CLICK, "× local RMS or step", _jumps, audible=3, material=_BUSY, accepts=("dc_offset",)),
     Injector("gap", "gap", GAP_S, "s", _gap, audible=1, material=_BUSY, accepts=("click", "silence")),
     Injector("cut_start", "cut_start", CUT_DB, "dB at the edge", _cut(False), material=_BUSY),
     Injector("cut_end", "cut_end", CUT_DB, "dB at the edge", _cut(True), material=_BUSY),
     Injector("hum", "hum", HUM_DB, "dB of the sound's RMS", _hum, audible=3, whole=True, material=_ALL),
     Injector("noise", "noise", HISS_DB, "dB of the sound's RMS", _hiss, audible=3, whole=True, material=_ALL),
-    Injector("noise_burst", "noise_burst", BURST_DB, "dB of the local RMS", _burst, material=_BUSY, accepts=("click",)),
+    Injector("noise_burst", "noise_burst", BURST_DB, "dB of the local RMS or treble", _burst, material=_BUSY, accepts=("click",)),
     Injector("dc_offset", "dc_offset", OFFSET, "of the RMS", _offset, whole=True, material=_ALL,
              accepts=("cut_start", "cut_end")),
     Injector("pre_echo", "pre_echo", SMEAR_DB, "dB of the attack", _smear, audible=3, material=("music", "drums"),

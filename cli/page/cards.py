@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
@@ -9,7 +10,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from ...scoring.plot import SEVERITY, hertz
-from ...scoring.report import Defect
+from ...scoring.report import Defect, QualityReport
 from .facts import TakeFacts
 from .media import Media
 
@@ -42,6 +43,7 @@ def card(c: Card) -> str:
         f'<audio controls preload="metadata" src="{escape(c.media.url)}" aria-label="{escape(f"Play {take.id}")}"></audio>'
         f"{_figure(c)}{_chips(report.defects if report else ())}"
         + (f"<p class=faint>{escape(str(caption))}</p>" if caption else "")
+        + (_stems(take.id, report.stems) if report and report.stems else "")
         + "</article>"
     )
 
@@ -86,22 +88,38 @@ def _mark(d: Defect, duration_s: float) -> str:
     duration_s = max(duration_s, 1e-9)
     width = max(1000 * (d.end_s - d.start_s) / duration_s, 5.0)
     start = min(1000 * d.start_s / duration_s, 1000 - width) if width < 1000 else 0.0
-    name = escape(f"{d.type}, severity {d.severity:.2f}, {d.start_s:.2f} to {d.end_s:.2f} s")
+    inside = f", in the stem {d.evidence['stem']}" if d.evidence.get("stem") else ""
+    name = escape(f"{d.type}, severity {d.severity:.2f}, {d.start_s:.2f} to {d.end_s:.2f} s{inside}")
     return (
         f'<rect x="{start:.1f}" y="0" width="{min(width, 1000):.1f}" height="100" fill="{severity_colour(d.severity)}" '
         f'fill-opacity="0.55"><title>{name}</title></rect>'
     )
 
 
-def _chips(defects: tuple[Defect, ...]) -> str:
+def _chips(defects: tuple[Defect, ...], of: str = "") -> str:
+    """The types of defect, the worst first, with the stems that carry them where the report names some."""
     if not defects:
         return ""
-    worst: dict[str, list[float]] = {}
+    worst: dict[str, list[Defect]] = {}
     for d in defects:
-        worst.setdefault(d.type, []).append(d.severity)
+        worst.setdefault(d.type, []).append(d)
     items = ""
-    for kind, found in sorted(worst.items(), key=lambda item: (-max(item[1]), item[0])):
+    for kind, found in sorted(worst.items(), key=lambda item: (-max(d.severity for d in item[1]), item[0])):
+        top = max(d.severity for d in found)
         times = f" ×{len(found)}" if len(found) > 1 else ""
-        dot = f'<span class="dot" style="background:{severity_colour(max(found))}"></span>'
-        items += f"<li>{dot} {escape(kind.replace('_', ' '))}{times}, {max(found):.2f}</li>"
-    return f'<ul class="chips" aria-label="Defects with their severity">{items}</ul>'
+        stems = ", ".join(dict.fromkeys(str(d.evidence["stem"]) for d in found if d.evidence.get("stem")))
+        dot = f'<span class="dot" style="background:{severity_colour(top)}"></span>'
+        inside = f' <span class="faint">in {escape(stems)}</span>' if stems else ""
+        items += f"<li>{dot} {escape(kind.replace('_', ' '))}{times}, {top:.2f}{inside}</li>"
+    return f'<ul class="chips" aria-label="{escape(f"Defects{of} with their severity")}">{items}</ul>'
+
+
+def _stems(take: str, stems: Mapping[str, QualityReport]) -> str:
+    """Each stem with its score and its own defects; what the mix hides is named here alone."""
+    rows = "".join(
+        f'<li data-stem="{escape(name)}"><b>{escape(name)}</b> <span class="number" data-value="{report.overall!r}">'
+        f"{report.overall:.2f}<small> / 10</small></span>"
+        f"{_chips(report.defects, f' of {name}') or ' <span class=faint>no defects</span>'}</li>"
+        for name, report in stems.items()
+    )
+    return f'<div class="stems"><h4>Stems</h4><ul aria-label="{escape(f"Stems of {take}, each judged alone")}">{rows}</ul></div>'

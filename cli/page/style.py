@@ -37,6 +37,9 @@ figure { margin: .4rem 0; } .wave { display: block; width: 100%; height: 56px; }
 .times { display: flex; justify-content: space-between; font-size: 12px; color: var(--faint); }
 .chips { display: flex; flex-wrap: wrap; gap: 6px; list-style: none; padding: 0; margin: .4rem 0 0; font-size: .88rem; }
 .chips li { border: 1px solid var(--line); border-radius: 999px; padding: 0 10px; }
+.stems { border-top: 1px solid var(--line); margin-top: .7rem; padding-top: .5rem; } h4 { font-size: .95rem; margin: 0; }
+.stems > ul { list-style: none; margin: .2rem 0 0; padding: 0; } .stems > ul > li { padding: .25rem 0; }
+.stems small { color: var(--faint); } .stems .chips { margin-top: .15rem; } .inner { margin: .3rem 0 0 1.2rem; }
 .dot { display: inline-block; width: .8em; height: .8em; border-radius: 50%; border: 1px solid var(--line);
   vertical-align: -.05em; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px; background: var(--panel); }

@@ -69,30 +69,48 @@ def _compared(name: str, about: str, metrics: Sequence[Metric | None]) -> str:
 
 
 def defects(columns: Sequence[Column]) -> str:
-    """For each take its defects, worst first."""
-    found = [(name, anchor, r.defects) for name, anchor, r in columns if r.defects]
+    """For each take its defects, worst first, and those of its stems, where it was judged with them."""
+    found = [(name, anchor, r) for name, anchor, r in columns if r.defects or any(s.defects for s in r.stems.values())]
     if not found:
         return "<p>None found in the takes shown.</p>" if columns else "<p>Nothing was scored.</p>"
-    parts = []
-    for name, anchor, items in found:
-        rows = "".join(_defect_row(d) for d in sorted(items, key=lambda d: (-d.severity, d.start_s, d.type)))
-        columns_head = _head(("defect", "severity", "from", "to"), right=("severity", "from", "to"))
-        opened = " open" if len(items) <= 8 else ""
-        count = f"{len(items)} defect{'s' * (len(items) != 1)}"
-        parts.append(
-            f'<details{opened}><summary>{escape(name)}: {count}</summary><p><a href="#{anchor}">to its player</a></p>'
-            f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(f"Defects of {name}")}"><table>{columns_head}'
-            f"<tbody>{rows}</tbody></table></div></details>"
-        )
-    return "".join(parts)
+    return "".join(_defects_of(name, anchor, report) for name, anchor, report in found)
 
 
-def _defect_row(d: Defect) -> str:
+def _defects_of(name: str, anchor: str, report: QualityReport) -> str:
+    """One take's; a report with stems says of each defect which of them carries it."""
+    parts = ""
+    if report.defects:
+        parts += _defect_table(f"Defects of {name}", report.defects, carried=bool(report.stems))
+    for stem, inside in report.stems.items():
+        if inside.defects:
+            told = f"stem {stem}: {inside.overall:.2f} of 10, {_counted(len(inside.defects))}"
+            table = _defect_table(f"Defects of the stem {stem} of {name}", inside.defects, carried=False)
+            parts += f'<details class="inner"><summary>{escape(told)}</summary>{table}</details>'
+    opened = " open" if len(report.defects) <= 8 else ""
+    return (
+        f"<details{opened}><summary>{escape(name)}: {_counted(len(report.defects))}</summary>"
+        f'<p><a href="#{anchor}">to its player</a></p>{parts}</details>'
+    )
+
+
+def _counted(count: int) -> str:
+    return f"{count} defect{'s' * (count != 1)}"
+
+
+def _defect_table(label: str, items: Sequence[Defect], *, carried: bool) -> str:
+    rows = "".join(_defect_row(d, carried) for d in sorted(items, key=lambda d: (-d.severity, d.start_s, d.type)))
+    head = _head(("defect", "severity", "from", "to", *(["in the stem"] * carried)), right=("severity", "from", "to"))
+    return _region(label, f"<table>{head}<tbody>{rows}</tbody></table>")
+
+
+def _defect_row(d: Defect, carried: bool) -> str:
     dot = f'<span class="dot" style="background:{severity_colour(d.severity)}"></span>'
+    stem = d.evidence.get("stem")
+    place = f"<td>{escape(stem)}</td>" if stem else '<td class="faint">none: it arises in the mix</td>'
     return (
         f"<tr><td>{dot} {escape(d.type.replace('_', ' '))}</td>"
         f'<td class="number">{d.severity:.2f}</td><td class="number">{d.start_s:.3f} s</td>'
-        f'<td class="number">{d.end_s:.3f} s</td></tr>'
+        f'<td class="number">{d.end_s:.3f} s</td>{place if carried else ""}</tr>'
     )
 
 
@@ -185,4 +203,4 @@ def _head(names: Sequence[str], right: Sequence[str] = ()) -> str:
 
 
 def _region(label: str, table: str) -> str:
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{table}</div>'
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{table}</div>'

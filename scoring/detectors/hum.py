@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import fft
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
-from scipy.signal import firwin, get_window, upfirdn
+from scipy.signal import firwin, get_window
 
 from ..analysis import Analysis
 from ..report import Defect
@@ -31,6 +32,7 @@ _INDEPENDENT = 0.375  # frames of 0.2 s every 0.05 s: this part of them says som
 _WINDOW_S, _SHORTEST_S = 8.0, 3.0
 _QUIETEST = 0.2  # part of the time that always counts fully, so that no single moment decides
 _FFT = 1024
+_REACH = round(_BIN_HZ / 2 * _HOP_S * _FFT) + 1  # half the way to the next band, and one more for the widest line
 _MAINS_HZ, _OFF_HZ, _STEP_HZ = (50.0, 60.0), 0.1, 0.0125
 _OTHER_HZ = (0.8, 9.0)  # how far other families, that the mains are compared with, lie from them
 _HARMONICS = np.arange(1, 11)
@@ -49,71 +51,97 @@ class _Hum:
 
 
 def _slow(x: Array, rate_hz: int) -> tuple[Array, float]:
-    """`[C, T]` decimated to what holds 700 Hz, and its rate."""
+    """`[C, T]` decimated to what holds 700 Hz, and its rate. A low-pass over 12 of its samples, on blocks of
+    `factor` samples that one product weighs by all of its parts: only what is kept is computed."""
     factor = max(int(rate_hz // (3.2 * _TOP_HZ)), 1)
     if factor == 1:
         return x, float(rate_hz)
-    taps = firwin(12 * factor + 1, 0.8 / factor).astype(np.float32)
-    return np.stack([upfirdn(taps, channel, down=factor) for channel in x]), rate_hz / factor
+    taps = firwin(12 * factor + 1, 0.8 / factor).astype(np.float32)  # symmetric: which way round does not matter
+    parts = np.pad(taps, (0, factor - 1)).reshape(13, factor).T
+    size = -(-x.shape[1] // factor) + 12  # with what the low-pass leaves after the end
+    blocks = np.zeros((x.shape[0], size + 12, factor), np.float32)
+    blocks.reshape(x.shape[0], -1)[:, 12 * factor :][:, : x.shape[1]] = x
+    weighed = blocks @ parts
+    return sum((weighed[:, k : k + size, k] for k in range(1, 13)), start=weighed[:, :size, 0]), rate_hz / factor
+
+
+@lru_cache(maxsize=4)
+def _kernel(rate: float) -> Array:
+    """`[size, 2F]`: what weighs a frame's samples to real and imaginary part of every band, each band's two side by side."""
+    size = int(_FRAME_S * rate)
+    window = get_window("hann", size)
+    turn = np.exp(-2j * np.pi * np.arange(size)[:, None] / rate * _BANDS_HZ)
+    return (window[:, None] * turn * (2 / window.sum())).astype(np.complex64).view(np.float32)
 
 
 def _moments(x: Array, rate: float) -> npt.NDArray[np.complexfloating]:
     """Complex amplitude of `[C, T]` in bands every 5 Hz and frames every 0.05 s, `[C, N, F]`, with the phase of a sinusoid
     at the band's centre taken out."""
-    size = int(_FRAME_S * rate)
-    starts = np.round(np.arange(0, (x.shape[1] - size) / rate, _HOP_S) * rate).astype(np.int64)
-    window = get_window("hann", size)
-    turn = np.exp(-2j * np.pi * np.arange(size)[:, None] / rate * _BANDS_HZ)
-    kernel = (window[:, None] * turn * (2 / window.sum())).astype(np.complex64)
-    frames = sliding_window_view(x, size, axis=1)[:, starts]
-    phase = np.exp(-2j * np.pi * (starts / rate)[:, None] * _BANDS_HZ).astype(np.complex64)
-    return np.asarray((frames.astype(np.float32) @ kernel) * phase)
+    kernel = _kernel(rate)
+    starts = np.round(np.arange(0, (x.shape[1] - len(kernel)) / rate, _HOP_S) * rate).astype(np.int64)
+    frames = sliding_window_view(x, len(kernel), axis=1)[:, starts]
+    found = frames.astype(np.float32, copy=False) @ kernel  # real times complex, without complex frames
+    first, step = np.exp(-2j * np.pi * (starts / rate) * np.array([[_BANDS_HZ[0]], [_BIN_HZ]]))
+    turns = np.repeat(step[:, None], _BANDS_HZ.size, axis=1)  # from band to band
+    turns[:, 0] = first
+    return np.asarray(found.view(np.complex64) * np.cumprod(turns, axis=1).astype(np.complex64))
 
 
 def _coherence(z: npt.NDArray[np.complexfloating]) -> tuple[Array, Array, Array]:
-    """Of moments `[C, N, F]`: the share, 0 … 1, of the weighted power that a sinusoid explains at each of `_FFT` offsets from
-    the band's centre `[_FFT, F]`; its squared amplitude there; how many independent moments that rests on `[F]`."""
-    power = np.square(np.abs(z)).mean(axis=0).astype(np.float64)
+    """Of moments `[C, N, F]`: the share, 0 … 1, of the weighted power that a sinusoid explains at each offset of −`_REACH` …
+    `_REACH` steps from the band's centre `[2·_REACH + 1, F]`; its squared amplitude there; how many independent moments
+    that rests on `[F]`."""
+    power = (np.square(z.real) + np.square(z.imag)).mean(axis=0).astype(np.float64)
     around = uniform_filter1d(uniform_filter1d(power, 3, axis=1), 3, axis=0)
     total = power.sum(axis=1)
     heard = total > 1e-9 * total.mean()
     weight = heard[:, None] / np.maximum(around, np.quantile(around[heard], _QUIETEST, axis=0) + 1e-30)
-    sums = np.square(np.abs(fft((weight * z).astype(np.complex64), _FFT, axis=1))).mean(axis=0)
+    turned = fft((weight * z).astype(np.complex64), _FFT, axis=1)
+    turned = np.concatenate((turned[:, -_REACH:], turned[:, : _REACH + 1]), axis=1)  # what lies further is the next band's
+    sums = (np.square(turned.real) + np.square(turned.imag)).mean(axis=0)
     all_weight = weight.sum(axis=0)
     share = sums / (all_weight * (weight * power).sum(axis=0) + 1e-30)
     return share, sums / np.square(all_weight), _INDEPENDENT * np.square(all_weight) / np.square(weight).sum(axis=0)
 
 
-def _of_lines(table: Array, base_hz: Array) -> Array:
-    """Values of `[_FFT, F]` at the harmonics of each base, `[B, K]`."""
+def _places(base_hz: Array) -> npt.NDArray[np.int64]:
+    """Where the harmonics of each base lie in a flat table `[2·_REACH + 1, F]`, `[B, K]`."""
     hz = base_hz[:, None] * _HARMONICS
     band = np.clip(np.round((hz - _BANDS_HZ[0]) / _BIN_HZ).astype(np.int64), 0, _BANDS_HZ.size - 1)
     offset = np.round((hz - _BANDS_HZ[band]) * _HOP_S * _FFT).astype(np.int64)
-    return np.asarray(table[offset % _FFT, band])
+    return np.asarray((offset + _REACH) * _BANDS_HZ.size + band)
+
+
+@lru_cache(maxsize=2)
+def _families(mains: float) -> tuple[Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Bases that a hum of the mains may have `[B]`, where their lines lie `[B, K]`, and where those of other families near
+    by do."""
+    bases = mains + np.arange(-_OFF_HZ, _OFF_HZ + 1e-9, _STEP_HZ)
+    away = np.arange(*_OTHER_HZ, _STEP_HZ)
+    others = mains + np.concatenate((-away, away))
+    others = others[np.min([np.abs(others - one) for one in _MAINS_HZ], axis=0) >= _OTHER_HZ[0]]
+    return bases, _places(bases), _places(others)
 
 
 def _of_window(z: npt.NDArray[np.complexfloating]) -> _Hum | None:
     """The hum of one window of moments, or None."""
     share, power, moments = _coherence(z)
-    share = np.minimum(maximum_filter1d(share, 3, axis=0, mode="wrap"), 1 - 1e-6)
+    share = np.minimum(maximum_filter1d(share, 3, axis=0), 1 - 1e-6)
     evidence = np.minimum(-moments * np.log1p(-share), _MOST)
     best: _Hum | None = None
     most = _LEAST_SUM
     for mains in _MAINS_HZ:
-        bases = mains + np.arange(-_OFF_HZ, _OFF_HZ + 1e-9, _STEP_HZ)
-        away = np.arange(*_OTHER_HZ, _STEP_HZ)
-        others = mains + np.concatenate((-away, away))
-        others = others[np.min([np.abs(others - one) for one in _MAINS_HZ], axis=0) >= _OTHER_HZ[0]]
-        lines = _of_lines(evidence, bases)
+        bases, own, others = _families(mains)
+        lines = evidence.take(own)
         sums = lines.sum(axis=1)
         i = int(np.argmax(sums))
-        sure = _of_lines(share, bases[i : i + 1])[0, :3].max() > _SURE
+        sure = share.take(own[i, :3]).max() > _SURE
         stands = lines[i] > _LEAST_LINE
         if sums[i] <= most or stands.sum() < _FEWEST or not stands[:3].any():
             continue
-        if sure or sums[i] > _OF_OTHERS * float(_of_lines(evidence, others).sum(axis=1).max()):
+        if sure or sums[i] > _OF_OTHERS * float(evidence.take(others).sum(axis=1).max()):
             most = float(sums[i])
-            level = float(_of_lines(power, bases[i : i + 1])[0][stands].sum()) / 2
+            level = float(power.take(own[i])[stands].sum()) / 2
             best = _Hum(float(bases[i]), level, int(stands.sum()))
     return best
 

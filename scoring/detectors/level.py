@@ -28,20 +28,22 @@ def not_a_number(a: Analysis) -> Iterator[Defect]:
 
 
 def _flat(kind: str, tops: FlatTops, a: Analysis) -> Iterator[Defect]:
-    """Crests near one another as one defect. Severity by the share of flat samples in the span (taken as at
-    least 0.1 s long): 0.05 % is 0.3, 5 % is 1, logarithmic between."""
+    """Crests near one another as one defect. Severity by the share of flat samples in its densest tenth of a second: 0.05 % is
+    0.3, 30 % is 1, logarithmic between."""
     if not tops.runs:
         return
     ranges = merged(tops.runs, int(_NEAR_S * a.rate_hz))
     if len(ranges) > MOST_SPANS:
         ranges = [*ranges[: MOST_SPANS - 1], (ranges[MOST_SPANS - 1][0], ranges[-1][1])]
+    window = _NEAR_S * a.rate_hz
     starts = np.array([r[0] for r in tops.runs])
     lengths = np.concatenate(([0], np.cumsum([r[1] - r[0] for r in tops.runs])))
     for start, end in ranges:
         low, high = np.searchsorted(starts, [start, end])
         flat = int(lengths[high] - lengths[low])
-        share = flat / max(end - start, 0.1 * a.rate_hz) / a.samples.shape[0]
-        severity = 0.3 + 0.7 * np.log10(max(share, 1e-9) / 5e-4) / 2
+        until = np.searchsorted(starts, starts[low:high] + window)
+        share = float(np.max(lengths[until] - lengths[low:high])) / window / a.samples.shape[0]
+        severity = 0.3 + 0.7 * np.log10(max(share, 1e-9) / 5e-4) / np.log10(600)
         yield found(kind, max(severity, 0.05), (start, end), a, flat_samples=flat, crests=int(high - low))
 
 

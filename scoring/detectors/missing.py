@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from ..analysis import Analysis
 from ..report import Defect
+from ..silence import is_gating
 from .found import MOST_SPANS, found
 
 _LOWEST_EDGE_HZ = 1_800.0
 _STEEP_DB = 11.0
-
-
-def _is_gating(found: Sequence[tuple[int, int]]) -> bool:
-    """Whether gaps, as ranges in order, come as a gate or a tight rhythm makes them: four and more, alike in length, evenly
-    spaced, and a good part of the time. What a broken stream loses is short against the time between."""
-    if len(found) < 4:
-        return False
-    lengths, apart = np.array([b - a for a, b in found], dtype=float), np.diff([a for a, _ in found]).astype(float)
-    beat = float(np.median(apart))
-    even = np.abs(apart / beat - np.maximum(np.round(apart / beat), 1)) < 0.15
-    alike = np.abs(lengths / np.median(lengths) - 1) < 0.3
-    return bool(even.mean() > 0.7 and alike.mean() > 0.7 and np.median(lengths) > 0.15 * beat)
 
 
 def gap(a: Analysis) -> Iterator[Defect]:
@@ -35,7 +24,7 @@ def gap(a: Analysis) -> Iterator[Defect]:
     >>> [(d.type, d.start_s, d.end_s, round(d.severity, 2)) for d in gap(Analysis(x, 48_000))]
     [('gap', 1.0, 1.1, 0.83)]
     """
-    if _is_gating(a.gaps):
+    if is_gating(a.gaps):
         return
     for s, e in a.gaps[:MOST_SPANS]:
         length = (e - s) / a.rate_hz

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft
+from scipy.ndimage import median_filter
 from scipy.signal import get_window
 
 from ..analysis import Analysis
@@ -76,10 +78,12 @@ def noise(a: Analysis) -> Iterator[Defect]:
                     spread_db=round(float(np.median(spreads[noisy])), 2))  # fmt: skip
 
 
-_STEP_S, _SHORTEST_S, _LONGEST_S = 0.002, 0.018, 0.6
-_JUMP_DB, _EVEN_DB, _SPREAD_DB = 8.0, 3.5, 2.5
-_LEAST_BURST_DB = -52.0
+_STEP_S, _SHORTEST_S, _LONGEST_S = 0.002, 0.024, 0.6
+_JUMP_DB, _STAYS_DB, _EVEN_DB, _SPREAD_DB = 7.0, 4.8, 3.5, 3.0
+_LEAST_BURST_DB, _NO_BURST_DB, _WORST_BURST_DB = -50.0, -52.0, -10.0
 _BURST_FLATNESS = 0.3
+_BURST_BANDS, _BURST_RANGE = 6, (0.3, 0.9)  # of half the rate
+_TILT_DB, _HUMPS_DB, _RISE_DB, _BEFORE_S = 10.0, 4.2, 5.0, 0.03
 
 
 def _second_difference(x: Array, step: int) -> Array:
@@ -90,11 +94,14 @@ def _second_difference(x: Array, step: int) -> Array:
 
 
 def _plateaus(level: Array) -> list[tuple[int, int, float]]:
-    """(first frame, last, height in dB) of stretches of `level` (dB) that rise and fall by `_JUMP_DB` within two frames and
-    stay even between."""
+    """(first frame, last, height in dB) of stretches of `level` (dB) that rise and fall by `_JUMP_DB` within two frames; between,
+    their floor stays even, whatever else sounds over it."""
     out: list[tuple[int, int, float]] = []
     near = 5
     shortest, longest = int(_SHORTEST_S / _STEP_S), int(_LONGEST_S / _STEP_S)
+    if level.size <= shortest + near:
+        return out
+    smooth = median_filter(level, 3)
     rise = level[2:] - level[:-2]
     rises = np.flatnonzero((rise > _JUMP_DB) & (rise >= np.maximum(np.roll(rise, 1), np.roll(rise, -1)))) + 1
     rises = rises[(rises >= near) & (rises + 1 + shortest <= level.size)]
@@ -104,33 +111,54 @@ def _plateaus(level: Array) -> list[tuple[int, int, float]]:
     plateaus = np.median(sliding_window_view(level, shortest)[rises + 1], axis=1)
     steps = plateaus - grounds > _JUMP_DB
     for k, ground, plateau in zip(rises[steps], grounds[steps], plateaus[steps], strict=True):
-        stays = level[k + 1 : k + 1 + longest] > plateau - 0.6 * _JUMP_DB
-        length = int(np.argmin(stays)) if not stays.all() else 0
+        first = k + 1 if level[k + 1] > plateau - _STAYS_DB else k + 2  # the frame in which it begins may be half empty
+        stays = smooth[first + 1 : first + 1 + longest] > plateau - _STAYS_DB
+        length = 1 + int(np.argmin(stays)) if not stays.all() else 0
         if length < shortest:
             continue
-        first, last = k + 1, k + 1 + length
+        last = first + length
         inside = level[first:last]
-        after = level[last : last + near]
+        after = level[last + 1 : last + 1 + near]
         third = max(len(inside) // 3, 2)
-        begin, end = float(np.mean(inside[:third])), float(np.mean(inside[-third - 1 : -1]))
-        even = abs(begin - end) < _EVEN_DB and float(np.std(inside[:-1])) < _SPREAD_DB
+        begin, end = float(np.median(inside[:third])), float(np.median(inside[-third - 1 : -1]))
+        even = abs(begin - end) < _EVEN_DB and float(np.median(inside) - np.quantile(inside[:-1], 0.1)) < _SPREAD_DB
         falls = bool(after.size) and end - float(np.median(after)) > _JUMP_DB
         if even and falls:
             out.append((int(first), int(last), float(plateau - max(ground, float(np.median(after))))))
     return out
 
 
-def _is_noise(x: Array) -> bool:
-    """Whether the upper half of the spectrum of `[C, T]` has no lines in it."""
-    spectra = rfft(x * get_window("hann", x.shape[1]).astype(np.float32), axis=1)
-    power = np.square(np.abs(spectra)).mean(axis=0) + 1e-20
+def _spectrum(x: Array) -> Array:
+    return np.square(np.abs(rfft(x * get_window("hann", x.shape[1]).astype(np.float32), axis=1))).mean(axis=0) + 1e-20
+
+
+def _bands_db(power: Array) -> Array:
+    """Means of a power spectrum up to half the rate in six equal bands between 0.3 and 0.9 of it, dB."""
+    edges = (np.linspace(*_BURST_RANGE, _BURST_BANDS + 1) * power.size).astype(int)
+    return 10 * np.log10([power[a:b].mean() for a, b in itertools.pairwise(edges)])
+
+
+def _is_noise(x: Array, rate_hz: int, first: int, last: int) -> bool:
+    """Whether the samples `first` … `last` of `[C, T]` have no lines in the upper half of their spectrum, little tilt and no
+    humps in it, as a drum or a fricative has, and more there than what is beside them."""
+    power = _spectrum(x[:, first:last])
     upper = power[int(0.45 * power.size) : int(0.9 * power.size)]
-    return bool(np.exp(np.log(upper).mean()) > _BURST_FLATNESS * upper.mean())
+    if np.exp(np.log(upper).mean()) <= _BURST_FLATNESS * upper.mean():
+        return False
+    bands, k = _bands_db(power), np.arange(_BURST_BANDS)
+    humps = bands - np.polyval(np.polyfit(k, bands, 1), k)
+    if np.ptp(bands) > _TILT_DB or np.ptp(humps) > _HUMPS_DB:
+        return False
+    beside = int(_BEFORE_S * rate_hz)
+    around = np.concatenate((x[:, max(0, first - beside) : first], x[:, last : last + beside]), axis=1)
+    per_sample = 10 * np.log10(around.shape[1] / (last - first))  # a longer spectrum holds more power a bin
+    return bool(np.median(bands + per_sample - _bands_db(_spectrum(around))) > _RISE_DB)
 
 
 def noise_burst(a: Analysis) -> Iterator[Defect]:
-    """`noise_burst`: 18 to 600 ms of noise that begins at once, stays even and ends at once (in the second difference; a
-    snare or a hi-hat decays). Severity by its level after −18 LUFS: −52 dBFS is 0.05, −10 dBFS is 1.
+    """`noise_burst`: 24 to 600 ms of noise that begins at once, stays even and ends at once (in the second difference; a
+    snare or a hi-hat decays). Severity by its level after −18 LUFS: −52 dBFS would be 0.05, −10 dBFS is
+    1; below −50 dBFS none is reported.
 
     >>> x = 0.2 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 24_000)[None]  # about −18 LUFS
     >>> x[0, 24_000:26_400] += 0.1 * np.random.default_rng(0).standard_normal(2_400)  # −20 dBFS: 0.05 + 0.95·32/42
@@ -146,12 +174,12 @@ def noise_burst(a: Analysis) -> Iterator[Defect]:
         if first <= done:
             continue
         done = last
-        if not _is_noise(a.samples[:, first * step : last * step]):
+        if not _is_noise(a.samples, a.rate_hz, first * step, last * step):
             continue
         # white noise of variance σ² has a second difference of variance 6σ²
         size = float(np.mean(level[first:last])) - 7.8 + 20 * float(np.log10(a.gain))
         if size > _LEAST_BURST_DB:
-            severity = 0.05 + 0.95 * (size - _LEAST_BURST_DB) / 42.0
+            severity = 0.05 + 0.95 * (size - _NO_BURST_DB) / (_WORST_BURST_DB - _NO_BURST_DB)
             yield found("noise_burst", severity, (first * step, min(last * step, a.samples.shape[1])), a,
                         level_db=round(size, 1), above_beside_db=round(height, 1))  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html.parser
 import io
 import json
 import os
@@ -18,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from helpers.html_reader import Reader
 from segue.cli.page import media
 from segue.pipeline.catalog import Catalog
 
 Call = Callable[..., Any]
 EVIL = '</script><script>alert(1)</script> "quoted" & <img src=x onerror=alert(2)>'
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 def command(home: Path, *args: object) -> subprocess.CompletedProcess[str]:
@@ -60,38 +59,6 @@ def page(finished: tuple[Path, Path]) -> Path:
     assert done.returncode == 0, done.stderr
     assert str(out / "report.html") in done.stdout
     return out / "report.html"
-
-
-class Reader(html.parser.HTMLParser):
-    """Every element with its attributes; fails on tags that are not closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        names = [name for name, _ in attrs]
-        assert len(names) == len(set(names)), (tag, attrs)
-        self.found.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.found if name == tag]
 
 
 def test_the_page_is_whole_in_itself(page: Path) -> None:
@@ -258,6 +225,7 @@ def test_a_browser_shows_it_and_complains_of_nothing(page: Path, tmp_path: Path,
     shot = tmp_path / "shot.png"
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--virtual-time-budget=4000"]
     flags += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", f"--window-size={max(width, 600)},2400"]
+    flags += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # no calls out
     run = [str(BROWSER), *flags, f"--screenshot={shot}", frame.as_uri()]
     done = subprocess.run(run, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0 and "CONSOLE" not in done.stderr, done.stderr

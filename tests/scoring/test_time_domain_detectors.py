@@ -94,7 +94,7 @@ def bursting(x: np.ndarray, level: int) -> np.ndarray:
 
 
 def squeezed(x: np.ndarray, level: int) -> np.ndarray:
-    driven = x * np.float32(10 ** ((12 + 5 * level) / 20))
+    driven = x * np.float32(10 ** ((7 + 5 * level) / 20))
     ceiling = np.abs(x).max()
     gain = np.minimum(1, ceiling / np.maximum(maximum_filter1d(np.abs(driven).max(axis=0), 145), 1e-9))
     gain = uniform_filter1d(minimum_filter1d(gain, 480), 72)
@@ -177,7 +177,7 @@ def test_hum_is_heard_between_the_notes_of_a_bass() -> None:
 def test_a_click_is_found_wherever_it_lies_in_the_block_it_spoils(part: float) -> None:
     x = chord().copy()
     at = int((AT + 0.02 * part) * RATE)
-    x[:, at] += 0.15 * rms(x)
+    x[:, at] += 0.5 * rms(x)
     (defect,) = found(x, "click")
     assert defect.start_s == pytest.approx(at / RATE, abs=0.001)
 
@@ -230,7 +230,7 @@ def innocent(name: str) -> np.ndarray:
         "clave": lambda: _hits(t, rng, lambda u: np.sin(2 * np.pi * 2_500 * u) * np.exp(-u * 80) * attack(u, 0.0008), 0.4),
         "mallets": lambda: _hits(t, rng, lambda u: np.sin(2 * np.pi * 523 * u) * np.exp(-u * 6) * attack(u, 0.002), 0.3),
         "distorted guitar": lambda: np.tanh(8 * saws(82.4, 123.5, 164.8)) * (1 + 0.3 * np.sin(2 * np.pi * 0.7 * t)),
-        "pumping pad": lambda: saws(220, 277, 330) * np.minimum(1, 0.1 + ((2 * t) % 1) * 2),
+        "pumping pad": lambda: saws(220, 277, 330) * uniform_filter1d(np.minimum(1, 0.1 + ((2 * t) % 1) * 2), 96),
         "trance gate": lambda: saws(220, 277, 330) * uniform_filter1d(((8 * t) % 1 < 0.6).astype(float), 480),
         "long fade": lambda: saws(110, 220) * np.linspace(1, 0, t.size) ** 2,
         "pulses of a voice": lambda: sosfilt(
@@ -263,3 +263,43 @@ def test_composed_music_and_its_drums_are_left_alone(seed: int) -> None:
     made = make_clip(seed, 6.0)
     for x in (made.samples, *[s for name, s in made.stems.items() if name in ("drums", "bass")]):
         assert {kind for kind in KINDS if found(faded(x), kind)} == set()
+
+
+def test_a_clipped_passage_is_found_to_its_ends_though_louder_sound_lies_beside_it() -> None:
+    t = np.arange(4 * RATE) / RATE
+    x = 0.5 * np.sin(2 * np.pi * 220 * t) * (1 + 0.2 * np.sin(2 * np.pi * 1.3 * t))
+    first, last = int(1.05 * RATE), int(2.55 * RATE)
+    x[first:last] = x[first:last].clip(-0.3, 0.3)
+    defects = found(x[None].astype(np.float32), "clipping")
+    assert defects[0].start_s == pytest.approx(1.05, abs=0.005)
+    assert defects[-1].end_s == pytest.approx(2.55, abs=0.005)
+
+
+def test_what_pauses_by_itself_has_drop_outs_only_where_they_cut_into_the_sound() -> None:
+    rng, t = np.random.default_rng(8), np.arange(4 * RATE) / RATE
+    syllables = np.clip((t % 0.4) / 0.004, 0, 1) * np.exp(-np.maximum((t % 0.4) - 0.2, 0) / 0.012) * ((t % 0.4) < 0.3)
+    voice = 0.2 * lfilter([1], [1, -0.9], rng.standard_normal(t.size)) * syllables
+    assert found(voice[None].astype(np.float32), "gap") == []
+    lost = int(1.28 * RATE)
+    voice[lost : lost + RATE // 20] = 0.0
+    (defect,) = found(voice[None].astype(np.float32), "gap")
+    assert (defect.start_s, defect.end_s) == pytest.approx((1.28, 1.33), abs=0.002)
+
+
+def test_a_fricative_is_no_burst_but_noise_of_its_length_is() -> None:
+    rng, n, start = np.random.default_rng(9), int(0.09 * RATE), int(AT * RATE)
+    for shape, expected in ((butter(2, [4_000, 6_000], "band", fs=RATE, output="sos"), 0), (None, 1)):
+        noise = rng.standard_normal(n) if shape is None else sosfilt(shape, rng.standard_normal(n))
+        x = chord().copy()
+        x[:, start : start + n] += (0.05 * noise / rms(noise)).astype(np.float32)
+        assert len(found(x, "noise_burst")) == expected
+
+
+def test_a_click_hidden_by_attacks_of_its_size_is_not_told_from_them() -> None:
+    x = innocent("pulses of a voice")
+    start = int(2.0 * 48_000)
+    own = np.abs(np.diff(x[:, start - 1_000 : start + 1_000])).max()
+    for size, expected in ((0.3, 0), (12.0, 1)):
+        y = x.copy()
+        y[:, start] += size * own
+        assert len(found(y, "click", 48_000)) == expected
