@@ -1,7 +1,7 @@
 """What a night costs beside the takes themselves: its queue and record at size, its throughput, its changes of weights.
 
     python benchmarks/night.py [--only queue record swaps throughput] [--jobs 1000 10000 100000] [--prompts 10000] [--takes 10]
-                               [--night 6] [--threads 1] [--out FILE]
+                               [--night 12] [--rounds 3] [--threads 1] [--out FILE]
 
 `queue`: milliseconds of process time of what a runner does between takes, on simulated nights of that many jobs, half of them
 done. `record`: the same of reading a record of prompts x takes (10,000 x 10 by default: half a gigabyte on disk, removed
@@ -15,8 +15,10 @@ Process time does not depend on who else uses the machine; the wall clock does, 
 from __future__ import annotations
 
 import math
+import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +146,7 @@ def swaps(jobs: int = 48, windows: tuple[int, ...] = (8, 16, 48)) -> dict[str, A
         (base / "preset.yaml").write_text(SWAPS.format(model=build_two_variants(base / "model")))
         for window in windows:
             account = _night(base, f"w{window}", jobs=jobs, seconds=1, takes=2, window=window, threads_=1)
-            found[f"window {window}"] = {
-                "swaps": account["runners"][0]["model_swaps"], "at most": 2 * math.ceil(jobs / window),
-                "model_busy": account["runners"][0]["model_busy"],
-            }
+            found[f"window {window}"] = {"swaps": account["runners"][0]["model_swaps"], "at_most": 2 * math.ceil(jobs / window)}
     return found
 
 
@@ -197,28 +196,45 @@ def bare(night: NightFolder, threads_: int, nowhere: Store) -> list[Take]:
     return [take for _, _, made in walks for take in made[diffusing[-1]]]
 
 
-def throughput(jobs: int, threads_: int, seconds: int = 4, takes: int = 2) -> dict[str, Any]:
-    """A night of `jobs` prompts beside its bare takes; both load their weights themselves."""
+def throughput(jobs: int, threads_: int, rounds: int, seconds: int = 4, takes: int = 2) -> dict[str, Any]:
+    """Nights of `jobs` prompts beside their bare takes, in turn, both loading their weights themselves; medians of the rounds."""
+    rows: list[tuple[float, float, float, float]] = []
     with tempfile.TemporaryDirectory() as place:
         base = Path(place)
         (base / "preset.yaml").write_text(TWO)
-        _night(base, "warm", jobs=2, seconds=1, takes=1, window=2, threads_=threads_)
-        wall, work = time.perf_counter(), time.process_time()
-        account = _night(base, "night", jobs=jobs, seconds=seconds, takes=takes, window=jobs, threads_=threads_)
-        night_s, night_cpu = time.perf_counter() - wall, time.process_time() - work
-        wall, work = time.perf_counter(), time.process_time()
-        made = bare(NightFolder(base / "night"), threads_, Nowhere(base / "nowhere"))
-        bare_s, bare_cpu = time.perf_counter() - wall, time.process_time() - work
-        kept = sorted(path.stat().st_size for path in (base / "night" / "audio").rglob("*.flac"))
-    assert len(made) == account["takes"] == len(kept), (len(made), account["takes"], len(kept))
-    runner = account["runners"][0]
+        _night(base, "warm", jobs=2, seconds=1, takes=2, window=2, threads_=threads_)
+        runners = []
+        for number in range(rounds):
+            out, made = f"night{number}", list[Take]()
+
+            def night(out: str = out) -> None:
+                account = _night(base, out, jobs=jobs, seconds=seconds, takes=takes, window=jobs, threads_=threads_)
+                runners.append(account["runners"][0])
+
+            def plain(out: str = out, made: list[Take] = made) -> None:
+                made += bare(NightFolder(base / out), threads_, Nowhere(base / "nowhere"))
+
+            rows.append((*_both(night), *_both(plain)))
+            kept = len(list((base / out / "audio").rglob("*.flac")))
+            assert len(made) == kept == jobs * takes, (len(made), kept)
+    night_s, night_cpu, bare_s, bare_cpu = (statistics.median(column) for column in zip(*rows, strict=True))
+    hour = 3600 * jobs * takes
     return {
-        "jobs": jobs, "takes": len(made), "seconds_a_take": seconds, "threads": threads_,
-        "night": {"wall_s": round(night_s, 2), "cpu_s": round(night_cpu, 2), "takes_an_hour": round(3600 * len(made) / night_s)},
-        "bare": {"wall_s": round(bare_s, 2), "cpu_s": round(bare_cpu, 2), "takes_an_hour": round(3600 * len(made) / bare_s)},
-        "night_over_bare_wall": round(night_s / bare_s, 3), "night_over_bare_cpu": round(night_cpu / bare_cpu, 3),
-        "model_busy": runner["model_busy"], "swaps": runner["model_swaps"], "swaps_at_most": 2,
+        "jobs": jobs, "takes": jobs * takes, "seconds_a_take": seconds, "threads": threads_, "rounds": rounds,
+        "night": {"wall_s": round(night_s, 2), "cpu_s": round(night_cpu, 2), "takes_an_hour": round(hour / night_s)},
+        "bare": {"wall_s": round(bare_s, 2), "cpu_s": round(bare_cpu, 2), "takes_an_hour": round(hour / bare_s)},
+        "night_over_bare_wall": round(statistics.median(r[0] / r[2] for r in rows), 3),
+        "night_over_bare_cpu": round(statistics.median(r[1] / r[3] for r in rows), 3),
+        "model_busy": statistics.median(runner["model_busy"] for runner in runners),
+        "swaps": max(runner["model_swaps"] for runner in runners), "swaps_at_most": 2,
     }
+
+
+def _both(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds by the wall clock and of process time."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def main() -> None:
@@ -227,7 +243,7 @@ def main() -> None:
     parser.add_argument("--jobs", nargs="+", type=int, default=[1_000, 10_000, 100_000])
     parser.add_argument("--prompts", type=int, default=10_000)
     parser.add_argument("--takes", type=int, default=10)
-    parser.add_argument("--night", type=int, default=6, help="jobs of the throughput night")
+    parser.add_argument("--night", type=int, default=12, help="jobs of the throughput night")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -239,7 +255,7 @@ def main() -> None:
     if "swaps" in args.only:
         found["swaps"] = swaps()
     if "throughput" in args.only:
-        found["throughput"] = throughput(args.night, args.threads)
+        found["throughput"] = throughput(args.night, args.threads, args.rounds)
     report(found, args.out)
 
 

@@ -69,7 +69,7 @@ class Worker:
         self.policy, self.created = policy, created
         self._timings, self._on_event, self._cancel = timings, on_event, cancel or CancelToken()
         self.counts = Counts()
-        self.store = Store(folder.store)
+        self.store = Store(folder.store, durable=False)  # intermediate: what a loss of power damages is made again
         self._pools: dict[str, Pool] = {}
         self._open: dict[int, OpenJob] = {}
 

@@ -79,8 +79,8 @@ def _warn(message: str) -> None:
 class Store:
     """Content-addressed takes under `root` (left out: ``$SEGUE_HOME/store``).
 
-    `durable=False` leaves out fsync (for benchmarks; a loss of power may then damage the newest entries,
-    which is found when they are read). `on_warning` hears of damaged entries; left out, Python's `warnings`
+    `durable=False` leaves out fsync (where all that is in it can be made again; a loss of power may then damage
+    the newest entries, which is found when they are read). `on_warning` hears of damaged entries; left out, Python's `warnings`
     does. Safe to share between threads and processes. Nothing is made on disk before the first `put`.
     """
 
