@@ -1,8 +1,9 @@
-"""Clean sounds that defects are put into: composed music (built-in synthesiser, real instrument samples), stems, speech.
+"""Clean sounds that defects are put into: composed music (built-in synthesiser, real instrument samples), stems, speech,
+and whatever sound files a folder holds.
 
-Everything follows from a seed. `tune` takes seeds from 0, `judge` from 40,000 (those from 10,000 to 30,055 were
-seen while thresholds moved), so what a threshold was set on is never what it is judged on. Every sound is faded in and
-out, because a composed clip ends where its time is up. Knows no defect.
+Everything follows from a seed. `tune` takes seeds from 0, `judge` from 50,000 (those from 10,000 to 40,055 and from 200,000
+on were seen while thresholds moved), so what a threshold was set on is never what it is judged on. Every sound is faded in
+and out, because a composed clip ends where its time is up. Of a file nothing is known: it may have any defect. Knows no defect.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -21,22 +23,33 @@ from segue.pipeline.errors import RequestError
 from segue.scoring.expected import Expected
 from segue.training.corpus import Clip, make_clip
 
-FIRST_SEED = {"tune": 0, "judge": 40_000}
+FIRST_SEED = {"tune": 0, "judge": 70_000}
 SECONDS = 8.0
+FILE_SECONDS = 12.0
+_SUFFIXES = tuple(f".{name.lower()}" for name in (*soundfile.available_formats(), "opus", "aif", "oga"))
 STRIDES = (2, 4, 4, 6, 10)  # of the decoder that is said to have made every sound
 _SUSTAINED = ("strings", "woodwinds", "brass", "vocals", "synth", "keyboard")
-_WORDS = (
+_VOICES = ("en-gb", "en-us", "en-gb-scotland", "en-029", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
+_SPEAKERS = ("", "+m1", "+m3", "+m5", "+m7", "+f1", "+f2", "+f3", "+f4", "+croak")
+_SENTENCES = (
     "The north wind and the sun were disputing which was the stronger.",
     "A traveller came along, wrapped in a warm cloak, and they agreed to try.",
     "Then the sun shone out warmly, and at once the traveller took off his cloak.",
     "She sells sea shells by the sea shore, and the shells she sells are surely shells.",
+    "How much is the fare to the old market, and does the late train still stop there?",
+    "Seven hundred and forty two pages lay open on the kitchen table.",
+    "Please turn the volume down before the neighbours knock on the wall again!",
+    "Fresh bread, strong coffee and a quiet window are all that anybody needs.",
+    "Zoe thought the fifth of these theories was, at best, half finished.",
+    "In the beginning there was a hum; nobody could say where it came from.",
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Sound:
     """Clean samples `[C, T]`, float32. ``kind``: music, drums, sustained or speech; ``source``: how it was made; ``expected``:
-    what was asked of it and is true of it; ``has``: types of defect that are true of it as it is."""
+    what was asked of it and is true of it; ``has``: types of defect that are true of it as it is; ``beat_marked``: whether
+    its notes mark its beats (see `_beat_marked`)."""
 
     kind: str
     source: str
@@ -45,6 +58,11 @@ class Sound:
     rate_hz: int
     expected: Expected = field(default=Expected(strides=STRIDES))
     has: tuple[str, ...] = ()
+    beat_marked: bool = True
+
+    def knows(self, fact: str) -> bool:
+        """Whether a field of `Expected` is known, or "beat": whether its tempo is known and its notes mark the beats."""
+        return self.beat_marked and self.knows("bpm") if fact == "beat" else getattr(self.expected, fact) is not None
 
     def __str__(self) -> str:
         return f"{self.source} {self.kind} {self.seed}"
@@ -62,7 +80,22 @@ def faded(x: np.ndarray, rate_hz: int, in_s: float = 0.03, out_s: float = 0.3) -
 def _composed(clip: Clip, kind: str, source: str, samples: np.ndarray, rate_hz: int = 0) -> Sound:
     """A sound of a composed clip with its facts; drums have no key."""
     expected = Expected(clip.bpm, None if kind == "drums" else clip.keyscale, STRIDES)
-    return Sound(kind, source, clip.seed, faded(samples, rate_hz or clip.rate_hz), rate_hz or clip.rate_hz, expected)
+    rate_hz = rate_hz or clip.rate_hz
+    return Sound(kind, source, clip.seed, faded(samples, rate_hz), rate_hz, expected, beat_marked=_beat_marked(clip))
+
+
+def _beat_marked(clip: Clip) -> bool:
+    """Whether as great a share of the beats as of the dotted beats (every one and a half) has a note or a hit, by the score.
+    Else (a waltz of bars and half bars) what is heard is another tempo, at two thirds of the one it is written in."""
+    events = [event.start_s for part in (*clip.song.notes.values(), *clip.song.hits.values()) for event in part]
+    at = np.array(events) * clip.bpm / 60
+    beats = clip.duration_s * clip.bpm / 60
+
+    def marked(step: float) -> float:
+        grid = np.arange(0, beats - 0.1, step)
+        return float(np.mean([np.abs(at - place).min() < 0.05 for place in grid]))
+
+    return marked(1.0) >= marked(1.5)
 
 
 def _resampled(x: np.ndarray, rate_hz: int, to_hz: int) -> np.ndarray:
@@ -103,13 +136,35 @@ def _fluid(seed: int) -> Sound:
 
 
 def _speech(seed: int) -> Sound:
-    made = subprocess.run(
-        ["espeak-ng", "--stdout", "-s", str(130 + 10 * (seed % 6)), "-p", str(30 + 9 * (seed % 5)),
-         " ".join(_WORDS[(seed + i) % len(_WORDS)] for i in range(2))],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    """Sentences, voice, speaker, speed and pitch follow from the seed; mono, at the 22.05 kHz that espeak-ng speaks at."""
+    rng = np.random.default_rng([seed, 0x5EECC])
+    words = " ".join(rng.permutation(_SENTENCES)[:4])
+    voice = f"{rng.choice(_VOICES)}{rng.choice(_SPEAKERS)}"
+    speed, pitch = int(rng.integers(125, 200)), int(rng.integers(25, 75))
+    made = subprocess.run(["espeak-ng", "--stdout", "-v", voice, "-s", str(speed), "-p", str(pitch), words],
+                          check=True, capture_output=True)  # fmt: skip
     samples, rate = soundfile.read(io.BytesIO(made.stdout), always_2d=True, dtype="float32")
-    return Sound("speech", "espeak-ng", seed, faded(samples.T[:, : int(SECONDS * rate)], rate), rate)
+    made_of = Sound("speech", f"espeak-ng {voice}", seed, faded(samples.T[:, : int(SECONDS * rate)], rate), rate)
+    return replace(made_of, has=("silence",)) if _rests(made_of) else made_of
+
+
+def of_files(folder: Path, clips: int, seed: int = 0) -> Iterator[Sound]:
+    """About `clips` stretches of 12 s (shorter files: all of them) of the sound files under a folder, places by `seed`, in
+    the order of their names, spread over all of them. What libsndfile can't read is left out, and so is silence. Raises
+    ValueError where there is no file it can."""
+    readable = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    if not readable:
+        raise ValueError(f"{folder} holds no sound file ({', '.join(_SUFFIXES)}); give a folder that does")
+    for number in range(clips):
+        path = readable[number * len(readable) // clips] if clips < len(readable) else readable[number % len(readable)]
+        with soundfile.SoundFile(path) as file:
+            length = min(int(FILE_SECONDS * file.samplerate), file.frames)
+            rng = np.random.default_rng([seed, number])
+            file.seek(int(rng.integers(0, file.frames - length + 1)))
+            samples = file.read(length, dtype="float32", always_2d=True).T[:2]
+            rate_hz = file.samplerate
+        if samples.size and np.abs(samples).max() > 0.01:
+            yield Sound("music", path.name, number, faded(samples, rate_hz), rate_hz)
 
 
 @cache

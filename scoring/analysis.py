@@ -111,7 +111,7 @@ class Analysis:
 
     @cached_property
     def pulses(self) -> list[musical.Pulse]:
-        return musical.pulses(self.spectra)
+        return musical.pulses(self.samples, self.rate_hz)
 
     @cached_property
     def bandwidth_hz(self) -> float | None:

@@ -41,9 +41,9 @@ def _channel_runs(x: Array, rate_hz: int, flat: float, shortest: int, corner: fl
     """Runs `[N, 4]` (start, end, level, whether it is a clear one) in one channel: |Δ| ≤ `flat` over at least `shortest`
     samples, further in just before and after. Clear: within 10 % of the highest value of that fifth of a second on that side,
     and within three samples before and after the wave has moved inwards by at least `corner`."""
-    still = np.abs(np.diff(x)) <= flat
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], still, [False])).astype(np.int8)))
-    first, last = edges[::2], edges[1::2]  # sample first … last inclusive stand still
+    still = np.flatnonzero(np.abs(np.diff(x)) <= flat)
+    ends = np.flatnonzero(np.diff(still) > 1)
+    first, last = still[np.append(0, ends + 1)[: still.size]], still[np.append(ends, -1)[: still.size]] + 1  # inclusive
     keep = (last - first + 1 >= shortest) & (first >= 3) & (last < x.size - 3)
     first, last = first[keep], last[keep]
     sign = np.sign(x[first])

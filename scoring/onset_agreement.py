@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from .samples import Array, same_shape
-from .spectra import stft_blocks
+from .spectra import joint_power, stft_blocks
 
 HOP_S = 0.01
 ONSET_WINDOW_S = 0.07
@@ -50,9 +50,8 @@ def onset_envelope(samples: Array, rate_hz: int) -> Array:
         return np.zeros(0)
     frames = np.arange(max(1, (samples.shape[1] - n_fft) // hop + 1))
     rows = []
-    for z in stft_blocks(samples, frames, n_fft, hop):
-        z = z[..., inside[0] : inside[-1] + 1]
-        p = (np.square(z.real) + np.square(z.imag)).mean(axis=0)
+    for z in stft_blocks(samples, frames, n_fft, hop, block=64):
+        p = joint_power(z[..., inside[0] : inside[-1] + 1])
         rows.append(np.add.reduceat(p, starts, axis=1))
     bands = np.concatenate(rows).astype(np.float64)
     mean = bands.mean()

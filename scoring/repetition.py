@@ -59,8 +59,9 @@ def _differences(x: Array, lag: int, window: int) -> tuple[Array, Array]:
     now, before = x[lag:], x[: x.size - lag]
     step = max(window // 8, 1)
     count = now.size // step
-    d = np.square(now - before)[: count * step].reshape(count, step).mean(axis=1)
-    p = (np.square(now) + np.square(before))[: count * step].reshape(count, step).mean(axis=1) / 2
+    now, before = (v[: count * step].reshape(count, step) for v in (now, before))
+    d, first, second = (np.einsum("ns,ns->n", v, v) / step for v in (now - before, now, before))
+    p = (first + second) / 2
     width = max(window // step, 1)
     return uniform_filter1d(d.astype(np.float64), width), uniform_filter1d(p.astype(np.float64), width)
 

@@ -27,7 +27,6 @@ ACTIVE_DB = -60.0
 _BLOCK = 256  # frames whose quiet tenth is taken together
 _STEP = 64  # frames transformed at a time: they stay in the processor's own memory
 _FLOOR_QUANTILE = 0.10
-_FLUX_BANDS = 20.0  # about as many bands share a frame's power
 _FLOOR_BIAS = 6.0  # mean over 10 % quantile of noise power: 9.5 for one channel, 3.8 for two independent ones
 
 
@@ -85,8 +84,7 @@ class Spectra:
     `magnitude` `[F]`: magnitudes summed over time (the basis of the roll-off); `power` `[F]`: mean power;
     `floor` `[F]`: what lies there steadily, smoothed over frequency, so tonal lines are not in it (an
     estimate of noise, good to a few dB); `flatness`: mean over frames of geometric by arithmetic mean;
-    `energies` `[N]` of all frames, `active` `[N]`, and `flux` `[N]`, how much
-    the level rises from the frame before, in bands (0 in frames that are not active).
+    `energies` `[N]` of all frames, and which of them are `active` `[N]`.
     """
 
     rate_hz: int
@@ -97,7 +95,6 @@ class Spectra:
     flatness: float | None
     energies: Array
     active: npt.NDArray[np.bool_]
-    flux: Array
 
     @classmethod
     def of(cls, samples: Any, rate_hz: int, loudest: float | None = None) -> Spectra:
@@ -108,21 +105,17 @@ class Spectra:
     @classmethod
     def of_parts(cls, samples: Any, rate_hz: int, cuts: Sequence[int], loudest: float | None = None) -> list[Spectra]:
         """The same of each part of the frames by itself, from one pass: part k begins with frame `cuts[k − 1]`, the first with
-        frame 0. Only `flux` looks at the frame before, also across a cut. `cuts` rise and lie inside the frames."""
+        frame 0. `cuts` rise and lie inside the frames."""
         x = as_samples(samples, rate_hz)
         energies = frame_energies(x)
         top = float(energies.max()) if loudest is None else loudest
         active = energies > top * 10 ** (ACTIVE_DB / 10) if top > 0 else np.zeros(energies.size, dtype=bool)
-        onsets = _Flux(rate_hz, top)
         parts: list[Spectra] = []
         for first, end in pairwise((0, *cuts, energies.size)):
             chosen = first + np.flatnonzero(active[first:end])
             sums = _Sums()
-            flux = np.zeros(energies.size)
-            for k, block in enumerate(stft_blocks(x, chosen, block=_STEP)):
-                p = sums.add(block)
-                here = chosen[k * _STEP : k * _STEP + len(p)]
-                flux[here] = onsets.of(p, here)
+            for block in stft_blocks(x, chosen, block=_STEP):
+                sums.add(block)
             parts.append(
                 cls(
                     rate_hz=rate_hz,
@@ -133,7 +126,6 @@ class Spectra:
                     flatness=sums.flatness / sums.heard if sums.heard else None,
                     energies=energies[first:end],
                     active=active[first:end],
-                    flux=flux[first:end],
                 )
             )
         return parts
@@ -187,8 +179,8 @@ class _Sums:
         self._group, self._held = np.empty((_BLOCK, bins), np.float32), 0
         self._floors: list[Array] = []
 
-    def add(self, block: npt.NDArray[np.complex64]) -> Array:
-        """Power `[n, F]` of the block, channels averaged; good until the next is added."""
+    def add(self, block: npt.NDArray[np.complex64]) -> None:
+        """Count a block's power, channels averaged."""
         if self._held == _BLOCK:
             self._floors.append(_quantile(self._group))
             self._held = 0
@@ -199,7 +191,6 @@ class _Sums:
         self.power += p.sum(axis=0)
         each = _flatness(p)
         self.flatness, self.heard = self.flatness + float(each.sum(dtype=np.float64)), self.heard + each.size
-        return p
 
     @property
     def mean_power(self) -> Array:
@@ -214,31 +205,6 @@ class _Sums:
             return np.zeros(self.power.size)
         smooth = percentile_filter(np.median(floors, axis=0), 25, 61, mode="nearest")
         return np.minimum(smooth * _FLOOR_BIAS, self.mean_power)
-
-
-class _Flux:
-    """Spectral flux, block after block: rises of the level in bands of a third of an octave, summed. A band's level is
-    log10 of its power over −60 dB of the loudest frame (so a gain changes nothing), none below that."""
-
-    def __init__(self, rate_hz: int, top: float) -> None:
-        f = np.arange(N_FFT // 2 + 1) * (rate_hz / N_FFT)
-        edges = 50.0 * 2 ** (np.arange(3 * 9 + 1) / 3)
-        at = np.unique(np.searchsorted(f, edges[edges < rate_hz / 2]))
-        self._starts = at[:-1] if at.size > 1 else np.zeros(1, dtype=np.intp)
-        self._end = int(at[-1]) if at.size > 1 else f.size
-        loudest = top * N_FFT * float(np.square(get_window("hann", N_FFT)).sum()) / 2
-        self._scale = np.float32(1e6 / loudest) if loudest > 1e-30 else np.float32(0)
-        self._last: Array = np.zeros((1, self._starts.size), np.float32)
-        self._frame = -1
-
-    def of(self, p: Array, frames: npt.NDArray[np.intp]) -> Array:
-        """`[n]` of a block of power spectra `[n, F]`; across frames left out the sound is taken to have been silent."""
-        bands = np.add.reduceat(p[:, : self._end], self._starts, axis=1)
-        level = np.log10(1 + np.float32(self._scale * _FLUX_BANDS) * bands)
-        before = np.concatenate((self._last, level[:-1]))
-        before[np.diff(frames, prepend=self._frame) > 1] = 0
-        self._last, self._frame = level[-1:], int(frames[-1])
-        return np.maximum(level - before, 0).sum(axis=1)
 
 
 def joint_power(block: npt.NDArray[np.complex64], out: Array | None = None) -> Array:

@@ -16,7 +16,9 @@ class Injector:
     """``defect``: the `Defect.type` that must be found. ``strengths``: five values, weakest first, in ``unit``; those from
     index ``audible`` on are what a listener notices, and what precision and recall are judged on. ``whole``: the defect
     has no place (a hum over everything), so its span is the whole sound. ``material``: kinds of material it makes sense
-    in ("music", "speech", "drums", "sustained"); ``accepts``: other types that may rightly be reported beside it."""
+    in ("music", "speech", "drums", "sustained"); ``accepts``: other types that may rightly be reported beside it;
+    ``needs``: facts that must be known of the sound (`Sound.knows`), or putting it in may as well take it out: a tempo that is
+    not known can't be made wrong, nor a tuning."""
 
     name: str
     defect: str
@@ -27,3 +29,4 @@ class Injector:
     whole: bool = False
     material: tuple[str, ...] = ("music", "speech")
     accepts: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()

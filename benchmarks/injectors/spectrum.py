@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 import soxr
 from material import STRIDES
-from scipy.signal import cheby2, sosfilt, sosfiltfilt
+from scipy.signal import cheby2, sosfiltfilt
 
+from .balance import BITE_DB, MUD_DB, Whole, as_loud, bell, biting, muddy, whole_sound
 from .kind import Injector
-
-Whole = tuple[np.ndarray, list[tuple[float, float]]]
-
-
-def _whole(y: np.ndarray, rate_hz: int) -> Whole:
-    return np.ascontiguousarray(y, dtype=np.float32), [(0.0, y.shape[1] / rate_hz)]
 
 
 def played_at(x: np.ndarray, speed: float) -> np.ndarray:
@@ -41,32 +36,30 @@ CHANGING = (3.0, 6.0, 12.0, 20.0, 28.0)
 
 
 def mistuned(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
-    return _whole(played_at(x, 2 ** (rng.choice((-1, 1)) * MISTUNED[level] / 1200)), rate_hz)
+    return whole_sound(played_at(x, 2 ** (rng.choice((-1, 1)) * MISTUNED[level] / 1200)), rate_hz)
 
 
 def pitch_drift(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
     octaves = rng.choice((-1, 1)) * DRIFTING[level] / 1200
-    return _whole(bent(x, 2 ** (-octaves / 2), 2 ** (octaves / 2)), rate_hz)
+    return whole_sound(bent(x, 2 ** (-octaves / 2), 2 ** (octaves / 2)), rate_hz)
 
 
 def wrong_key(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
     """Transposed by as many fifths, through the octave nearest; to be judged against the key it had."""
     semitones = (7 * FIFTHS[level] * rng.choice((-1, 1)) + 6) % 12 - 6
-    return _whole(played_at(x, 2 ** (semitones / 12)), rate_hz)
+    return whole_sound(played_at(x, 2 ** (semitones / 12)), rate_hz)
 
 
 def wrong_tempo(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
     """Played slower or faster; to be judged against the tempo it had."""
-    return _whole(played_at(x, (1 + OFF_TEMPO[level] / 100) ** rng.choice((-1, 1))), rate_hz)
+    return whole_sound(played_at(x, (1 + OFF_TEMPO[level] / 100) ** rng.choice((-1, 1))), rate_hz)
 
 
 def tempo_drift(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
     half = rng.choice((-1, 1)) * CHANGING[level] / 200
-    return _whole(bent(x, 1 - half, 1 + half), rate_hz)
+    return whole_sound(bent(x, 1 - half, 1 + half), rate_hz)
 
 
-MUD_DB = (5.0, 10.0, 16.0, 20.0, 24.0)
-BITE_DB = (5.0, 10.0, 16.0, 20.0, 24.0)
 RING_DB = (6.0, 12.0, 20.0, 26.0, 32.0)
 IMAGE_DB = (-70.0, -50.0, -36.0, -22.0, -8.0)
 COMB_DB = (-74.0, -62.0, -50.0, -42.0, -34.0)
@@ -76,28 +69,9 @@ ALIKE = (0.9990, 0.9996, 0.9999, 0.99999, 1.0)
 THD_PERCENT = (0.2, 0.6, 2.0, 6.0, 18.0)
 
 
-def bell(x: np.ndarray, rate_hz: int, hz: float, gain_db: float, q: float) -> np.ndarray:
-    """A peaking filter (Bristow-Johnson, Audio EQ Cookbook)."""
-    a, w = 10 ** (gain_db / 40), 2 * np.pi * hz / rate_hz
-    alpha = np.sin(w) / (2 * q)
-    sos = np.array([[1 + alpha * a, -2 * np.cos(w), 1 - alpha * a, 1 + alpha / a, -2 * np.cos(w), 1 - alpha / a]])
-    return np.asarray(sosfilt(sos / sos[0, 3], x.astype(np.float64), axis=1))
-
-
-def _as_loud(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return y * np.sqrt(np.square(x, dtype=np.float64).mean() / max(np.square(y, dtype=np.float64).mean(), 1e-20))
-
-
-def muddy(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
-    return _whole(_as_loud(bell(x, rate_hz, rng.uniform(290, 350), MUD_DB[level], 1.1), x), rate_hz)
-
-
-def biting(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
-    return _whole(_as_loud(bell(x, rate_hz, rng.uniform(2_900, 3_500), BITE_DB[level], 1.1), x), rate_hz)
-
-
 def ringing(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
-    return _whole(_as_loud(bell(x, rate_hz, np.exp(rng.uniform(np.log(1_500), np.log(6_500))), RING_DB[level], 25.0), x), rate_hz)
+    hz = np.exp(rng.uniform(np.log(1_500), np.log(6_500)))
+    return whole_sound(as_loud(bell(x, rate_hz, hz, RING_DB[level], 25.0), x), rate_hz)
 
 
 def imaging(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
@@ -114,7 +88,7 @@ def imaging(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -
     under_db = 10 * np.log10(_energy(images, heard) / max(_energy(base, heard), 1e-20) + 1e-20)
     if under_db + IMAGE_DB[2] < -80:
         return base, []
-    return _whole(base + 10 ** (IMAGE_DB[level] / 20) * images, rate_hz)
+    return whole_sound(base + 10 ** (IMAGE_DB[level] / 20) * images, rate_hz)
 
 
 def _energy(x: np.ndarray, chosen: np.ndarray) -> float:
@@ -129,13 +103,14 @@ def comb(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> W
     multiples = layer_hz * np.arange(1, int(np.ceil(rate_hz / 2 / layer_hz)))
     lines = sum(np.cos(2 * np.pi * hz * t + rng.uniform(0, 6.28)) for hz in multiples)
     rms = np.sqrt(np.square(x, dtype=np.float64).mean())
-    return _whole(x + np.sqrt(2) * rms * 10 ** (COMB_DB[level] / 20) * lines, rate_hz)
+    return whole_sound(x + np.sqrt(2) * rms * 10 ** (COMB_DB[level] / 20) * lines, rate_hz)
 
 
 def bandwidth(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
     """A steep low-pass, as of a lossy codec; at half of 48 kHz and below the edge scales with the rate."""
     edge = EDGE_HZ[level] * min(1.0, rate_hz / 44_100) * rng.uniform(0.97, 1.0)
-    return _whole(sosfiltfilt(cheby2(12, 60, min(edge * 1.04, 0.49 * rate_hz), fs=rate_hz, output="sos"), x, axis=1), rate_hz)
+    steep = cheby2(12, 60, min(edge * 1.04, 0.49 * rate_hz), fs=rate_hz, output="sos")
+    return whole_sound(sosfiltfilt(steep, x, axis=1), rate_hz)
 
 
 def false_stereo(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
@@ -144,7 +119,7 @@ def false_stereo(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generat
     side = rng.standard_normal(mid.size) * np.sqrt(np.convolve(np.square(mid), np.ones(2_048) / 2_048, "same"))
     r = ALIKE[level]
     side *= np.sqrt((1 - r) / (1 + r) * np.square(mid).sum() / max(float(np.square(side).sum()), 1e-20))
-    return _whole(np.stack([mid + side, (mid - side) * rng.uniform(0.5, 1.0)]), rate_hz)
+    return whole_sound(np.stack([mid + side, (mid - side) * rng.uniform(0.5, 1.0)]), rate_hz)
 
 
 def phase_cancellation(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
@@ -153,7 +128,7 @@ def phase_cancellation(x: np.ndarray, rate_hz: int, level: int, rng: np.random.G
     mid, side = x.mean(axis=0), (x[0] - x[-1]) / 2
     angle = np.radians(TURNED_DEGREES[level])
     middle, apart = np.cos(angle) * mid, side + np.sin(angle) * mid
-    return _whole(np.stack([middle + apart, middle - apart]), rate_hz)
+    return whole_sound(np.stack([middle + apart, middle - apart]), rate_hz)
 
 
 def thd(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
@@ -163,21 +138,21 @@ def thd(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Wh
     tone = np.sin(2 * np.pi * hz * t)
     for n, part in enumerate(share, start=2):
         tone += THD_PERCENT[level] / 100 * np.sqrt(part) * np.sin(2 * np.pi * n * hz * t + rng.uniform(0, 6.28))
-    return _whole(_as_loud(np.repeat(tone[None], x.shape[0], 0), x), rate_hz)
+    return whole_sound(as_loud(np.repeat(tone[None], x.shape[0], 0), x), rate_hz)
 
 
 _PITCHED = ("music",)
 INJECTORS: tuple[Injector, ...] = (
-    Injector("mistuned", "mistuned", MISTUNED, "cents", mistuned, whole=True, material=_PITCHED),
+    Injector("mistuned", "mistuned", MISTUNED, "cents", mistuned, whole=True, material=_PITCHED, needs=("keyscale",)),
     Injector("pitch_drift", "mistuned", DRIFTING, "cents over all", pitch_drift, whole=True, material=_PITCHED),
     Injector("wrong_key", "wrong_key", FIFTHS, "fifths", wrong_key, audible=1, whole=True, material=_PITCHED,
-             accepts=("wrong_tempo",)),
+             accepts=("wrong_tempo",), needs=("keyscale",)),
     Injector("wrong_tempo", "wrong_tempo", OFF_TEMPO, "percent", wrong_tempo, whole=True, material=_PITCHED,
-             accepts=("mistuned", "wrong_key")),
+             accepts=("mistuned", "wrong_key"), needs=("beat",)),
     Injector("tempo_drift", "tempo_drift", CHANGING, "percent over all", tempo_drift, whole=True, material=_PITCHED,
-             accepts=("mistuned", "wrong_tempo", "wrong_key")),
-    Injector("muddy", "muddy", MUD_DB, "dB", muddy, whole=True, material=_PITCHED),
-    Injector("biting", "harsh", BITE_DB, "dB", biting, whole=True, material=_PITCHED),
+             accepts=("mistuned", "wrong_tempo", "wrong_key"), needs=("bpm",)),
+    Injector("muddy", "muddy", MUD_DB, "dB over what lies on both sides", muddy, whole=True, material=_PITCHED),
+    Injector("biting", "harsh", BITE_DB, "dB over the sound's tilt", biting, whole=True, material=_PITCHED),
     Injector("ringing", "harsh", RING_DB, "dB", ringing, whole=True, material=_PITCHED),
     Injector("imaging", "aliasing", IMAGE_DB, "dB", imaging, whole=True, material=_PITCHED, accepts=("bandwidth_cut",)),
     Injector("comb", "decoder_comb", COMB_DB, "dB a line", comb, whole=True, material=_PITCHED, accepts=("hum",)),

@@ -97,6 +97,8 @@ def aliasing(a: Analysis) -> Iterator[Defect]:
             break  # the lowest: images mirror one another about its multiples
     if best:
         alike, point, image_db, heard_db = best
+        if image_db <= _NONE_DB:  # most of what it would mirror has nothing in its place: alike by something else
+            return
         severity = 0.1 + 0.9 * (image_db - _FAINT_DB) / (_WORST_DB - _FAINT_DB) if heard_db > _HEARD_DB else 0.0
         yield found(
             "aliasing", max(severity, 0.05), (0, a.samples.shape[1]), a,

@@ -29,9 +29,9 @@ _SPREAD, _MOST_DB, _ALIKE_DB = 20, -4.8, 4.5
 
 def _treble(x: Array, step: int) -> Array:
     """Mean square of the first difference, channels averaged, in frames of `step`."""
-    d = np.square(np.diff(x, axis=1)).mean(axis=0)
-    count = d.size // step
-    return d[: count * step].reshape(count, step).mean(axis=1).astype(np.float64) + 1e-16
+    count = (x.shape[1] - 1) // step
+    d = np.diff(x[:, : count * step + 1], axis=1).reshape(x.shape[0], count, step)
+    return np.einsum("cns,cns->n", d, d).astype(np.float64) / (x.shape[0] * step) + 1e-16
 
 
 def _octaves(x: Array, step: int, count: int) -> Array:

@@ -5,48 +5,103 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d, median_filter
 
 from ..analysis import Analysis
 from ..report import Defect
 from ..samples import Array
-from ..tones import Tones
+from ..spectra import frame_energies, stft_blocks
+from ..tones import FRAME_S, Tones
 from .found import found
 from .tonal_balance import bite_db, bite_severity
 
-_SELDOM = 0.1
-_STANDS_DB, _WORST_DB = 4.2, 16.0
-_ALONE = 0.38
+_SELDOM = 0.2
+_STANDS_DB, _WORST_DB = 4.7, 14.0
+_AWAY = 1 / 8  # octaves; nearer, it is the same,
+_SKIRT = 0.5  # and what stands out half as far as a neighbour so near is the skirt of that
 _FRAMES = 8
+_CORE, _WEAKEST = 1 / 80, 0.2  # octaves to either side; of its bins
+_CORE_MORE_DB = 2.0  # by so much more does the middle of a resonance stand out than all of it
+_LINE_DB, _LINE_SHORT_DB = 11.0, 22.0  # by more than these, the middle is like a line,
+_SURELY_DB = 6.0  # and by so much more it is one,
+_LINE_BANDS = 5  # with the bands it lies in
+_SHORT_S, _SHORT_WIDTH = 0.03, 1 / 60
+_SURROUNDINGS = 33  # bands of 1/48 octave
+_LEAST = 1e-10
 
 _LOWEST_COMB_HZ = 100.0  # lines closer than this can't be told apart here
 _COMB_LINES, _TWO_HALVES = 3, 12
 _COMB_DB, _COMB_WORST_DB = 5.0, 30.0
 
 
-def _resonances(t: Tones) -> tuple[Array, Array]:
-    """Frequencies `[n]` and how far the sound stands out there in dB `[n]`, in nine frames of ten at least: between the
-    partials of each frame (see `Tones.narrow_db`), so that a note, which is a line and ends, does not count, and a resonance,
-    which lifts whatever is played, does."""
-    return t.narrow_hz, np.quantile(t.narrow_db, _SELDOM, axis=0)
+def _levels(x: Array, n_fft: int, step: int, quietest: float) -> Iterator[Array]:
+    """Power `[n, F]` of every `step`-th frame (half overlapped) not under `quietest` of the loudest."""
+    energies = frame_energies(x, n_fft, n_fft // 2)
+    chosen = np.flatnonzero(energies > quietest * energies.max())[::step]
+    for z in stft_blocks(x, chosen, n_fft, n_fft // 2, 48):
+        power = (np.square(z.real) + np.square(z.imag)).mean(axis=0)
+        yield power + np.float32(_LEAST) * power.mean(axis=1, keepdims=True) + np.float32(1e-20)
 
 
-def _stands_alone(f: Array, standing: Array, at: int) -> bool:
-    """Whether nothing an eighth of an octave and more away stands out 0.38 times as far, dB to dB. Where notes are held for the
-    whole sound, vibrato widens many partials; a resonance is one."""
-    away = np.abs(np.log2(f / f[at])) >= 1 / 8
-    return bool(standing[away].max(initial=0.0) < _ALONE * standing[at])
+def _over_surroundings(level: Array) -> Array:
+    return np.asarray(level - median_filter(level, size=(1, _SURROUNDINGS), mode="nearest"))
 
 
-def _is_all(t: Tones, hz: float) -> bool:
-    """Whether nearly all of the power lies within ±1/12 octave: then it is the sound, and no fault of it."""
-    inside = np.abs(np.log2(np.maximum(t.frequencies, 1.0) / hz)) < 1 / 12
-    return float(t.power[inside].sum()) > 0.9 * float(t.power.sum())
+def _core_db(a: Analysis, hz: Array) -> Array:
+    """As `Tones.narrow_db`, in a band of ±1/80 octave: `[n, B]`."""
+    n_fft = 1 << int(np.ceil(np.log2(FRAME_S * a.rate_hz)))
+    low, high = (np.round(hz * 2 ** (side * _CORE) * n_fft / a.rate_hz).astype(int) for side in (-1, 1))
+    rows = []
+    for power in _levels(a.samples, n_fft, 2, 1e-5):
+        weak = np.zeros((len(power), hz.size), np.float32)
+        for k, (first, end) in enumerate(zip(low, high + 1, strict=True)):
+            rank = int(_WEAKEST * (end - first - 1))
+            weak[:, k] = np.partition(power[:, first:end], rank, axis=1)[:, rank]
+        rows.append(_over_surroundings(10 * np.log10(weak)))
+    return np.concatenate(rows)
+
+
+def _short_db(a: Analysis, hz: Array) -> Array:
+    """How far the mean power within ±1/60 octave lies above that of a third of an octave to either side (their median) in
+    frames of 30 to 60 ms, in which a partial with vibrato is at one place: `[n, B]`."""
+    n_fft = 1 << int(np.ceil(np.log2(_SHORT_S * a.rate_hz)))
+    low, high = (np.round(hz * 2 ** (side * _SHORT_WIDTH) * n_fft / a.rate_hz).astype(int) for side in (-1, 1))
+    high = np.maximum(high, low + 1) + 1
+    rows = []
+    for power in _levels(a.samples, n_fft, 2, 1e-4):
+        total = np.cumsum(np.pad(power.astype(np.float64), ((0, 0), (1, 0))), axis=1)
+        rows.append(_over_surroundings(10 * np.log10((total[:, high] - total[:, low]) / (high - low))))
+    return np.concatenate(rows)
+
+
+def _resonance(a: Analysis) -> tuple[float, float]:
+    """Frequency in Hz of the narrow band that stands out most, and how much further than any other, dB; 0 where
+    nothing stands out far enough to be looked at closely. It must stand out in three ways, the least of which counts, and a
+    note, a line that ends or wavers, does not in all: between the partials within ±1/30 octave (`Tones.narrow_db`), and by 2 dB
+    more within ±1/80, in four frames of five; and in half of short frames, in which what wavers is somewhere else. Where the
+    middle stands out by more than 11 dB (22 in short frames) more than all of it, that is taken off, and from 17 (28) on it is
+    a line and nothing else."""
+    hz = a.tones.narrow_hz
+    if not hz.size:
+        return 0.0, 0.0
+    standing = np.quantile(a.tones.narrow_db, _SELDOM, axis=0)
+    if standing.max() <= _STANDS_DB:
+        return float(hz[standing.argmax()]), 0.0
+    core, short = np.quantile(_core_db(a, hz), _SELDOM, axis=0), np.median(_short_db(a, hz), axis=0)
+    like_a_line = np.maximum(core - standing - _LINE_DB, 0), np.maximum(short - standing - _LINE_SHORT_DB, 0)
+    lines = maximum_filter1d(np.maximum(*like_a_line), _LINE_BANDS) > _SURELY_DB
+    skirts = standing < _SKIRT * maximum_filter1d(standing, 2 * int(_AWAY * 48) + 1)
+    standing = np.minimum(standing, np.minimum(core, short) - _CORE_MORE_DB) - sum(like_a_line)
+    standing[lines | skirts] = 0.0
+    at = int(standing.argmax())
+    away = np.abs(np.log2(hz / hz[at])) >= _AWAY
+    return float(hz[at]), float(standing[at] - standing[away].max(initial=0.0))
 
 
 def harsh(a: Analysis) -> Iterator[Defect]:
-    """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out between the partials by more than 4.2 dB in nine
-    frames of ten (16 dB is severity 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is higher),
-    or 2 to 5 kHz more than 4.2 dB above the line through the bands around them (12 dB is 1).
+    """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out whatever is played (see `_resonance`; 4.7 dB is
+    severity 0.1, 14 dB is 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is twice as high),
+    or 2 to 5 kHz more than 6 dB above the line through the bands around them (14 dB is 1).
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
     >>> z = np.fft.rfft(0.1 * np.random.default_rng(0).standard_normal(48_000))
@@ -56,11 +111,7 @@ def harsh(a: Analysis) -> Iterator[Defect]:
     """
     if a.tones.times_s.size < _FRAMES:
         return
-    f, standing = _resonances(a.tones)
-    at = int(standing.argmax()) if standing.size else 0
-    peak = float(standing[at]) if standing.size else 0.0
-    if peak > _STANDS_DB and (_is_all(a.tones, float(f[at])) or not _stands_alone(f, standing, at)):
-        peak = 0.0
+    hz, peak = _resonance(a)
     whole = (0, a.samples.shape[1])
     ringing = 0.1 + 0.9 * (peak - _STANDS_DB) / (_WORST_DB - _STANDS_DB) if peak > _STANDS_DB else 0.0
     excess = bite_db(a)
@@ -68,7 +119,7 @@ def harsh(a: Analysis) -> Iterator[Defect]:
     if max(ringing, biting) > 0:
         yield found(
             "harsh", max(ringing, biting), whole, a, what="resonance" if ringing >= biting else "excess",
-            resonance_hz=round(float(f[at])), resonance_db=round(peak, 1), excess_db=round(excess, 1),
+            resonance_hz=round(hz), resonance_db=round(peak, 1), excess_db=round(excess, 1),
         )  # fmt: skip
 
 

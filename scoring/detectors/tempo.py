@@ -13,19 +13,19 @@ from ..report import Defect
 from ..samples import Array
 from .found import found
 
-_FAINT, _CLEAR = 0.13, 0.2  # agreement of onsets with a tempo: below the first there is no beat, from the second on it is clear
-_HELD, _HELD_FAINTLY = 0.85, 0.35  # a tempo whose agreement is this part of the best one's is not wrong (where it is faint)
+_CLEAR = 0.2  # agreement of onsets with a tempo (see `Pulse.metre`); below it there is no beat
+_HELD = 0.85  # a tempo that agrees so well, by the best of those that contradict it, is not wrong
 _RELATED = 0.37  # octaves: two to three and three to four (0.415) are tapped to the same music
 _TOLERANCE = 0.03
 _DRIFT = 0.06
-_CHANGES = 0.05  # by how much the agreement must rise with the drift, and how sure it then is
-_DRIFT_SURE = 0.25
+_CHANGES = 0.1  # by how much the agreement must rise with the drift, and how sure it then is
+_DRIFT_SURE = 0.28
 
 
 def wrong_tempo(a: Analysis) -> Iterator[Defect]:
-    """`wrong_tempo`: a beat that agrees with no metrical level of the tempo asked for (`Expected.bpm`; half and double are
-    right, two to three and three to four undecided) within 3 %; nothing without one. A clear beat may agree with it 0.85
-    times as well as with its own tempo, a faint one 0.35 times. 3 % off is severity 0.2, 25 % and more is 1.
+    """`wrong_tempo`: a clear beat that agrees with another tempo better than with any metrical level (half, double) of the one
+    asked for (`Expected.bpm`; nothing without one) within 3 %, which may agree 0.85 times as well. Tempi at two to three and
+    three to four of it do not contradict it. 3 % off is severity 0.2, 25 % and more is 1.
 
     >>> from ..expected import Expected
     >>> x = 1e-4 * np.random.default_rng(0).standard_normal(8 * 24_000)
@@ -40,15 +40,14 @@ def wrong_tempo(a: Analysis) -> Iterator[Defect]:
     if bpm is None or not a.pulses:
         return
     lengths = np.array([pulse.end_s - pulse.start_s for pulse in a.pulses])
-    fit: Array = lengths @ np.stack([pulse.agreement(TEMPI) for pulse in a.pulses]) / lengths.sum()
+    off = (np.log2(TEMPI / bpm) + 0.5) % 1 - 0.5
+    others = (np.abs(off) > np.log2(1 + _TOLERANCE)) & (np.abs(off) < _RELATED)
+    fit: Array = lengths @ np.stack([pulse.metre(TEMPI[others]) for pulse in a.pulses]) / lengths.sum()
     asked = float(lengths @ np.array([pulse.at(bpm) for pulse in a.pulses]) / lengths.sum())
     best = float(fit.max())
-    if best < _FAINT or asked >= (_HELD if best >= _CLEAR else _HELD_FAINTLY) * best:
+    if best < _CLEAR or asked >= _HELD * best:
         return
-    off = (np.log2(TEMPI / bpm) + 0.5) % 1 - 0.5
-    nearest = float(off[np.argmax(fit * np.exp(-np.square(off) / 2))])
-    if not np.log2(1 + _TOLERANCE) < abs(nearest) < _RELATED:
-        return
+    nearest = float(off[others][fit.argmax()])
     heard = bpm * 2**nearest
     severity = 0.2 + 0.8 * (abs(nearest) - np.log2(1 + _TOLERANCE)) / np.log2(1.25)
     yield found(

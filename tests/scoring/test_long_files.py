@@ -205,8 +205,6 @@ def test_parts_of_one_pass_are_those_of_the_part_alone() -> None:
     np.testing.assert_allclose(parts[1].power, alone.power, rtol=1e-6)
     np.testing.assert_allclose(parts[1].floor, alone.floor, rtol=1e-5)
     joined = Spectra.joined(parts)
-    np.testing.assert_allclose(joined.flux, whole.flux, rtol=1e-6)  # no onset where it was cut
-    assert alone.flux[0] > 2 * parts[1].flux[0]  # as there is where a part begins
     np.testing.assert_allclose(joined.power, whole.power, rtol=1e-5, atol=1e-12)
 
 

@@ -207,3 +207,20 @@ def test_a_mono_file_and_a_wide_one_are_not_false_stereo() -> None:
     assert severity(false_stereo, x) == 0.0
     assert severity(false_stereo, x[:1]) == 0.0
     assert severity(false_stereo, np.stack([x[0], 0.4 * x[0]])) == pytest.approx(0.5)
+
+
+def test_what_has_no_bass_or_plays_in_one_register_is_not_muddy() -> None:
+    """The same hump is mud in a mix, and an instrument's own register where nothing lies on one side or on both."""
+    rng = np.random.default_rng(3)
+    f = np.fft.rfftfreq(8 * RATE, 1 / RATE)
+    z = np.fft.rfft(rng.standard_normal(8 * RATE)) * 10 ** (-5 * np.log2(np.maximum(f, 20) / 250) / 20)
+    hump = np.where((f > 170) & (f < 580), 10 ** (12 / 20), 1.0)
+    for cut, is_mud in ((f < 0, True), (f < 170, False), (f > 580, False), ((f < 170) | (f > 580), False)):
+        x = np.fft.irfft(z * hump * np.where(cut, 1e-3, 1.0))[None]
+        assert (severity(muddy, x) > 0) == is_mud
+
+
+def test_a_resonance_is_named_where_it_is() -> None:
+    (defect,) = harsh(Analysis(bell(clip(3), 2_750, 28.0, 25.0).astype(np.float32), RATE))
+    assert defect.evidence["what"] == "resonance"
+    assert defect.evidence["resonance_hz"] == pytest.approx(2_750, rel=0.02)
