@@ -30,6 +30,7 @@ class Places:
     def __init__(self, count: int, depth: int = DEPTH) -> None:
         self.holds: list[str | None] = [None] * count
         self.load = [0] * count
+        self.away: set[int] = set()  # those that don't answer; they are given nothing
         self._depth = depth
         self._jobs: dict[int, _Job] = {}
 
@@ -43,18 +44,19 @@ class Places:
 
     def choose(self, weights: str) -> int | None:
         """The process that would do a step with these weights now; None where none should."""
-        mine = [place for place, held in enumerate(self.holds) if held == weights]
+        present = [(place, held) for place, held in enumerate(self.holds) if place not in self.away]
+        mine = [place for place, held in present if held == weights]
         idle = [place for place in mine if not self.load[place]]
         if idle:
             return idle[0]
-        empty = [place for place, held in enumerate(self.holds) if held is None]
-        to_come = {w for w in self._left() if w != weights and w not in self.holds}
+        empty = [place for place, held in present if held is None]
+        to_come = set(self._left()) - {weights, *(held for _, held in present)}
         if empty and (not mine or len(empty) > len(to_come)):
             return empty[0]
         room = [place for place in mine if self.load[place] < self._depth]
         if room:
             return min(room, key=lambda place: self.load[place])
-        return next((place for place in range(len(self.holds)) if self._spare(place)), None)
+        return next((place for place, _ in present if self._spare(place)), None)
 
     def begin(self, number: int, weights: str) -> int:
         """The job's next step begins; gives the process that does it. Raises ValueError where there is no room."""
@@ -82,8 +84,8 @@ class Places:
         held = self.holds[place]
         if self.load[place] or held is None:
             return False
-        left = set(self._left())
-        kept = self.holds.count(held) == 1 and len(left) <= len(self.holds)
+        left, present = set(self._left()), [h for p, h in enumerate(self.holds) if p not in self.away]
+        kept = present.count(held) == 1 and len(left) <= len(present)
         return held not in (left if kept else set(self._ready()))
 
     def _left(self) -> Iterator[str]:

@@ -82,7 +82,7 @@ def _must_hold(there: dict[str, float], needs: Sequence[Need]) -> None:
 
 def environment() -> dict[str, str]:
     """The variables that a process on the cluster must have as the head has them. Ray would else give every process as many
-    OpenMP threads as it has CPUs, and numpy's sums would be cut otherwise than here."""
+    OpenMP threads as it has CPUs, and what isn't told its threads could be summed in another order than here."""
     found = {name: os.environ[name] for name in _SHARED if name in os.environ}
     return found | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_cpus())}
 

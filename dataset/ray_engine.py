@@ -7,13 +7,13 @@ process that dies is started again by Ray and does its step again from the store
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import queue
 import secrets
 import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..pipeline.catalog import Catalog
@@ -23,6 +23,7 @@ from .environment import model_trouble
 from .jobs import Jobs
 from .placement import DEPTH, Places
 from .ray_cluster import Need, environment, import_ray, join, leave
+from .ray_pulse import LOST_S, Pulse
 from .ray_worker import Answer, Brief, RayWorker
 from .runner import Kept
 from .schedule import Step
@@ -33,15 +34,16 @@ START_S = 300.0    # patience until every process has begun
 _TICK_S = 0.2
 
 
-@dataclass
+@dataclasses.dataclass(eq=False)
 class _Call:
-    """A step given away. `place` is the process among those with the model, or among those beside it."""
+    """A step given away. `place` is the process among those with the model, or (`weights` None) among those beside it."""
 
     number: int
     stage: str | None  # None: keep
     weights: str | None
     place: int = -1
-    future: Future[Any] = field(default_factory=Future)
+    future: Future[Any] = dataclasses.field(default_factory=Future)
+    given_up: bool = False  # its process doesn't answer, and the runner was told so
 
 
 class RayEngine:
@@ -66,6 +68,8 @@ class RayEngine:
         self._places, self._beside_load = Places(workers), [0] * len(beside)
         self._waiting: deque[_Call] = deque()
         self._answers: queue.SimpleQueue[tuple[_Call, Future[Any]]] = queue.SimpleQueue()
+        self._flying: dict[_Call, int] = {}  # what is being done, and by which of `actors`
+        self._pulse = Pulse(lambda n: self.actors()[n].where.options(concurrency_group="control").remote().future())
         self._seconds: dict[int, float] = {}
         self._busy_s, self._swaps = 0.0, 0
         self._lock, self._closed = threading.RLock(), threading.Event()
@@ -130,10 +134,9 @@ class RayEngine:
 
     def on_model(self, number: int, step: Step) -> Future[None]:
         assert step.weights is not None
-        call = _Call(number, step.stage, step.weights)
         with self._lock:
-            call.place = self._places.begin(number, step.weights)
-            self._send(call, self._with_model[call.place])
+            call = _Call(number, step.stage, step.weights, self._places.begin(number, step.weights))
+            self._send(call, call.place)
         return call.future
 
     def beside(self, number: int, step: Step) -> Future[None]:
@@ -155,6 +158,9 @@ class RayEngine:
     def trouble(self) -> str | None:
         if not self._ray.is_initialized():
             return "the connection to the Ray cluster is lost"
+        both = (set(range(len(self._with_model))), set(range(len(self._with_model), len(self.actors()))))
+        if any(places <= self._pulse.lost for places in both):
+            return f"processes on the Ray cluster have not answered for {LOST_S:.0f} s"
         return model_trouble(self._models, offline=self._worker.options.offline)
 
     def close(self) -> None:
@@ -178,13 +184,19 @@ class RayEngine:
 
     def _hand_over(self) -> None:
         """Give waiting steps to processes beside the model that have room."""
-        while self._waiting and min(self._beside_load) < DEPTH:
+        first, load = len(self._with_model), self._beside_load
+        present = [place for place in range(len(load)) if first + place not in self._pulse.lost]
+        while self._waiting and present:
+            place = min(present, key=load.__getitem__)
+            if load[place] >= DEPTH:
+                return
             call = self._waiting.popleft()
-            call.place = self._beside_load.index(min(self._beside_load))
-            self._beside_load[call.place] += 1
-            self._send(call, self._beside[call.place])
+            call.place, load[place] = place, load[place] + 1
+            self._send(call, first + place)
 
-    def _send(self, call: _Call, actor: Any) -> None:
+    def _send(self, call: _Call, place: int) -> None:
+        actor = self.actors()[place]
+        self._flying[call] = place
         try:
             if call.stage is None:
                 ref = actor.keep.remote(call.number)
@@ -205,6 +217,7 @@ class RayEngine:
             if self._cancel.cancelled and not told:
                 told = True
                 self._stop()
+            self._look_after()
 
     def _stop(self) -> None:
         for actor in self.actors():
@@ -215,42 +228,50 @@ class RayEngine:
         for call in waiting:
             call.future.set_exception(Cancelled("stopped on request; finished takes are kept"))
 
+    def _look_after(self) -> None:
+        """Give up what processes that don't answer have in hand: others do it, and they are given nothing until they answer."""
+        with self._lock:
+            gone = self._pulse.feel(set(self._flying.values()))
+            self._places.away = {place for place in self._pulse.lost if place < len(self._with_model)}
+            given_up = [call for call, place in self._flying.items() if place in gone and not call.given_up]
+            for call in given_up:
+                call.given_up = True
+            self._hand_over()
+        for call in given_up:
+            call.future.set_exception(RunError(f"{_what(call)}: its process on Ray has not answered for {LOST_S:.0f} s"))
+
     def _settle(self, call: _Call, answered: Future[Any]) -> None:
         try:
             answer: Answer = answered.result()
             error = answer.raised()
             self._note(answer)
         except Exception as failed:  # of Ray, or of the catalog of timings
-            answer, error = Answer(0.0), failed if isinstance(failed, RunError) else self._lost(call, failed)
+            answer, error = Answer(0.0), failed if isinstance(failed, RunError) else _lost(call, failed)
         with self._lock:
-            if call.number in self._seconds:
-                self._seconds[call.number] += answer.seconds
+            del self._flying[call]
+            done = error is None and not call.given_up  # of a call given up the job may be under way anew
             if call.weights is None:
                 self._beside_load[call.place] -= 1
-                self._places.passed(call.number, done=error is None)
-                self._hand_over()
+                self._places.passed(call.number, done=done)
             else:
-                self._places.end(call.place, call.number, done=error is None)
+                self._places.end(call.place, call.number, done=done)
                 self._busy_s, self._swaps = self._busy_s + answer.seconds, self._swaps + answer.swaps
+            self._hand_over()
+            if call.given_up:
+                return
+            if call.number in self._seconds:
+                self._seconds[call.number] += answer.seconds
             seconds = self._seconds.get(call.number, 0.0)
         if error is not None:
             call.future.set_exception(error)
         else:
-            kept = answer.kept
-            call.future.set_result(kept and Kept(kept.result, kept.takes, seconds))
+            call.future.set_result(answer.kept and dataclasses.replace(answer.kept, seconds=seconds))
 
     def _note(self, answer: Answer) -> None:
         for place, figures in answer.timings:
             self._timings.record_timing(*place, **figures)
         for event in answer.events if self._on_event is not None else ():
             self._on_event(event)  # type: ignore[misc]
-
-    def _lost(self, call: _Call, error: Exception) -> RunError:
-        what = "writing its takes" if call.stage is None else f"stage '{call.stage}'"
-        made = RunError(f"{what} of job {call.number}: the process on the Ray cluster that did it was lost {1 + RETRIES} times "
-                        f"({_told(error)}). Was it short of memory?")  # fmt: skip
-        made.__cause__ = error
-        return made
 
 
 def _gpus(device: str) -> int:
@@ -260,6 +281,17 @@ def _gpus(device: str) -> int:
         raise RequestError(Problem(f"--device {device} names one of several, and Ray gives every process a GPU of its own",
                                    f"write --device {kind}", key="device"))  # fmt: skip
     return 1 if kind == "cuda" else 0
+
+
+def _what(call: _Call) -> str:
+    return f"{'writing its takes' if call.stage is None else f'stage {call.stage!r}'} of job {call.number}"
+
+
+def _lost(call: _Call, error: Exception) -> RunError:
+    made = RunError(f"{_what(call)}: its process on the Ray cluster died, and so it did when Ray tried again, {RETRIES} times "
+                    f"({_told(error)}). Was it short of memory?")  # fmt: skip
+    made.__cause__ = error
+    return made
 
 
 def _told(error: Exception) -> str:

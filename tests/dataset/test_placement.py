@@ -106,3 +106,19 @@ def test_no_room_is_an_error_and_not_a_wait():
     places.begin(0, "a"), places.begin(1, "a")
     with pytest.raises(ValueError, match="no process has room"):
         places.begin(2, "a")
+
+
+def test_a_process_that_does_not_answer_is_given_nothing_and_its_weights_go_to_another():
+    places = Places(2)
+    for number in range(3):
+        places.open(number, ["a", "b"])
+    assert places.begin(0, "a") == 0
+    places.away = {0}
+    assert places.begin(1, "a") == 1
+    places.end(1, 1, done=True)
+    assert places.begin(2, "a") == 1 and places.choose("b") is None  # 1 is at work
+    places.end(1, 2, done=True)
+    assert places.begin(1, "b") == 1
+    places.away = set()
+    places.end(0, 0, done=True)
+    assert places.holds == ["a", "b"] and places.load == [0, 1]
