@@ -34,7 +34,6 @@ def import_ray() -> ModuleType:
     if importlib.util.find_spec("ray") is None:
         raise RequestError(Problem("--engine ray needs ray, which is not installed", 'pip install "segue-audio[ray]", or leave '
                                    "--engine out: the local engine makes the same bytes", key="engine"))  # fmt: skip
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports home unless asked not to
     try:
         return importlib.import_module("ray")
     except (ImportError, OSError) as error:
@@ -51,6 +50,7 @@ def join(ray: ModuleType, needs: Sequence[Need]) -> bool:
     mine = not ray.is_initialized()
     address = os.environ.get("RAY_ADDRESS")
     if mine:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports home unless asked not to
         own = {} if address else {"num_cpus": sum(need.cpus for need in needs), "include_dashboard": False,
                                   "object_store_memory": _MEMORY}  # fmt: skip
         try:
