@@ -32,6 +32,7 @@ from .ledger import Ledger
 from .local import LocalEngine
 from .pairing import write_pairs
 from .plan import Plan, differences, load_plan
+from .ray_cluster import import_ray
 from .runner import Limits, Progress, Runner
 from .status import seconds_left
 from .work import Worker
@@ -62,6 +63,8 @@ def run_night(
     carried out, a folder of another plan, other weights or library versions than it was begun with; `RunError` when the disk
     or a model was gone for longer than `patience_s`. What was finished is kept in every case.
     """
+    if engine == "ray":
+        import_ray()  # before anything is begun
     folder = NightFolder(Path(out).absolute())
     given = plan if isinstance(plan, Plan) else load_plan(plan)
     jobs, options, numerics = _begin(folder, given, options or RunOptions(), created)
