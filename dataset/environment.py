@@ -5,7 +5,9 @@ Knows no queue and no take.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterable
@@ -21,13 +23,16 @@ _PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 
 
 def folder_bytes(root: Path) -> int:
-    """Bytes of all files below `root`; files that vanish meanwhile count as nothing."""
-    total = 0
-    for path in root.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
+    """Bytes of all files below `root`, links not followed; what vanishes meanwhile counts as nothing."""
+    total, folders = 0, [os.fspath(root)]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as there:
+            for one in there:
+                with contextlib.suppress(OSError):
+                    if one.is_dir(follow_symlinks=False):
+                        folders.append(one.path)
+                    else:
+                        total += one.stat(follow_symlinks=False).st_size
     return total
 
 

@@ -25,7 +25,7 @@ from .folder import NightFolder
 from .jobs import Jobs
 from .judgements import rename_groups
 from .keeping import settle_audio
-from .pairing import lean_groups
+from .pairing import collector_at_rest, lean_groups
 from .plan import Plan
 from .refusals import refusal
 
@@ -37,7 +37,7 @@ class Ledger:
         self.folder, self.catalog, self.plan, self.jobs, self.night = folder, catalog, plan, jobs, night
         self._store = store
         self._per_stratum: Counter[tuple[str, ...]] = Counter()
-        self._counted = 0  # groups whose pairs are in `_per_stratum`
+        self._counted = (0, 0)  # groups of the record whose pairs are in `_per_stratum`, and their bytes
 
     def spent(self, settled: Settled | None = None) -> str | None:
         """Which budget of pairs or takes the record has used up, in words; None where it has not."""
@@ -71,7 +71,8 @@ class Ledger:
         with locked(self.folder.lock):
             self._mend()
             self._per_stratum.clear()
-            self._counted = self.catalog.settled().groups  # nothing counts but what is written now
+            before = self.catalog.settled()
+            self._counted = (before.groups, before.bytes)  # nothing counts but what is written now
             rows: list[list[int]] = []
             new, size = self.folder.groups.with_suffix(".new"), 0
             new.unlink(missing_ok=True)
@@ -120,16 +121,27 @@ class Ledger:
         if found is None:
             return False
         results = [JobResult.model_validate_json(text) for _, text in found if text is not None]
+        try:
+            self._record(settled, results)
+        except BaseException:  # the prompt's pairs may be counted, and it is not in the record
+            self._per_stratum.clear()
+            self._counted = (0, 0)
+            raise
+        self._store.discard(key for result in results for key in result.keys)
+        return True
+
+    def _record(self, settled: Settled, results: Sequence[JobResult]) -> None:
+        """Write what the next prompt's jobs gave into the record, and note that it is there."""
         groups, pairs = self._groups(settled.blocks, results)
         paired = {side.provenance.take for p in pairs for side in (p.chosen, p.rejected) if side.provenance}
         groups = [self._placed(group, paired) for group in groups]
         lines = _lines(groups)
         _append(self.folder.groups, lines)
         takes = sum(len(group.entries) for group in groups)
-        self.catalog.settle(settled.blocks, bytes=settled.bytes + len(lines), groups=len(groups), takes=takes, pairs=len(pairs))
-        self._counted += len(groups)
-        self._store.discard(key for result in results for key in result.keys)
-        return True
+        end = settled.bytes + len(lines)
+        self.catalog.settle(settled.blocks, bytes=end, groups=len(groups), takes=takes, pairs=len(pairs))
+        if self._counted[0] == settled.groups:
+            self._counted = (settled.groups + len(groups), end)
 
     def _groups(self, block: int, results: Sequence[JobResult]) -> tuple[list[Group], list[Pair]]:
         """The prompt's groups, gates applied, and the pairs they give within the quotas."""
@@ -147,11 +159,12 @@ class Ledger:
         pairs = derive(group, self.plan.strategies)
         if quotas is None:
             return pairs
-        if self._counted < self.catalog.settled().groups:  # another process, or an earlier one, has settled these
-            self._per_stratum.clear()
-            for pair_group in lean_groups(self.folder.groups):
-                self._take_share(pair_group, derive(pair_group, self.plan.strategies))
-            self._counted = self.catalog.settled().groups
+        settled = self.catalog.settled()
+        if self._counted[0] < settled.groups:  # another process, or an earlier one, has settled some
+            with collector_at_rest():
+                for earlier in lean_groups(self.folder.groups, after=self._counted):
+                    self._take_share(earlier, derive(earlier, self.plan.strategies))
+            self._counted = (settled.groups, settled.bytes)
         return self._take_share(group, pairs)
 
     def _take_share(self, group: GroupFacts, pairs: list[Pair]) -> list[Pair]:

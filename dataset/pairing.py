@@ -27,9 +27,12 @@ from .judgements import read_judgements
 Warn = Callable[[str], None]
 
 
-def lean_groups(path: Path, on_warning: Warn | None = None) -> Iterator[LeanGroup]:
-    """Every group of a record, in order, as pairs need it. A last line that has no end was torn and is passed over, with a
-    warning. Raises `RequestError` where there is no record, `RunError` naming a line that is no group."""
+def lean_groups(path: Path, on_warning: Warn | None = None, *, after: tuple[int, int] = (0, 0)) -> Iterator[LeanGroup]:
+    """Every group of a record, in order, as pairs need it; those `after` so many groups and the bytes they take. A last line
+    that has no end was torn and is passed over, with a warning.
+
+    Raises `RequestError` where there is no record, `RunError` naming a line that is no group.
+    """
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -39,7 +42,8 @@ def lean_groups(path: Path, on_warning: Warn | None = None) -> Iterator[LeanGrou
     except OSError as error:
         raise RunError(f"{path} can't be read: {error.strerror or error}") from error
     with file:
-        for number, line in enumerate(file, start=1):
+        file.seek(after[1])
+        for number, line in enumerate(file, start=after[0] + 1):
             if not line.endswith(b"\n"):
                 if on_warning is not None:
                     on_warning(f"{path}, line {number}: the line has no end, it was torn; it is passed over")

@@ -24,7 +24,8 @@ from .schedule import Schedule, Step
 REPORT_S = 1.0  # how often a runner says where it stands
 ESTIMATE_S = 5.0  # and how often it asks how long it will still take
 POLL_S = 0.5
-DISK_S = 30.0   # how often the folder is measured, where the plan bounds it
+DISK_S = 30.0   # how often the folder is measured, where the plan bounds it, and at most
+DISK_SHARE = 0.01  # of the time is spent on that
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,13 @@ class Runner:
     def _folder_full(self) -> str | None:
         if self.limits.disk_gb is None:
             return None
-        when, told = self._measured
-        if not when or time.monotonic() - when > DISK_S:
+        due, told = self._measured
+        begun = time.monotonic()
+        if begun >= due:
             used = folder_bytes(self.root) / 1e9
             told = f"budget used up: {used:.2f} of {self.limits.disk_gb:g} GB" if used >= self.limits.disk_gb else None
-            self._measured = (time.monotonic(), told)
+            now = time.monotonic()
+            self._measured = (now + max(DISK_S, (now - begun) / DISK_SHARE), told)
         return told
 
     # -- one turn -------------------------------------------------------------------------------------------
