@@ -125,7 +125,7 @@ def record(prompts: int, takes: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         base = Path(place)
         plan = write_plan(base, prompts, takes)
-        open_night(plan, base / "night")
+        measured(lambda: open_night(plan, base / "night"))  # in its own process, so that going on is cold
         folder = NightFolder(base / "night")
         size = fill_record(folder, Simulated(takes), prompts)
         best, top = PairStrategy(), PairStrategy(rule="topk", k=2, margin=0.8, margin_unit="sd")
