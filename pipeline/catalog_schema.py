@@ -58,8 +58,8 @@ def catalog_error(path: Path, error: sqlite3.Error) -> RunError:
     return RunError(f"the catalog {path} could not be used: {text}.")
 
 
-def open_database(path: Path, migrations: Migrations = MIGRATIONS) -> sqlite3.Connection:
-    """Open or make the database and bring it up to date by `migrations`. Two processes may do so at the same time.
+def open_database(path: Path, migrations: Migrations | None = None) -> sqlite3.Connection:
+    """Open or make the database and bring it up to date by `migrations` (the catalog's own, when left out). Two processes may do so at the same time.
 
     Raises `RunError` when the file is damaged, can't be written, or was made by a newer Segue.
     """
@@ -72,7 +72,7 @@ def open_database(path: Path, migrations: Migrations = MIGRATIONS) -> sqlite3.Co
         db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA foreign_keys = ON")
-        _migrate(db, path, migrations)
+        _migrate(db, path, MIGRATIONS if migrations is None else migrations)
     except sqlite3.Error as error:
         if db is not None:
             db.close()

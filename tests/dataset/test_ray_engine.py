@@ -11,7 +11,7 @@ from segue.dataset.ray_cluster import Need, join, leave
 from segue.pipeline.errors import RequestError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install segue-audio[ray]")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # one process: what they share is made once
 PRESET = """
 model: {model}
 stages:
