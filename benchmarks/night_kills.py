@@ -2,7 +2,8 @@
 
     python benchmarks/night_kills.py --kills 100
 
-A plan on a tiny random model (two variants) is carried out once undisturbed. Then, folder after folder, the same command is
+A plan on a tiny random model (two variants; takes whose latent says what is heard and takes where none does; a budget that
+ends it before its prompts do) is carried out once undisturbed. Then, folder after folder, the same command is
 started and killed with SIGKILL after a random time, again and again until it ends by itself; each such folder must then hold
 byte for byte what the undisturbed one holds (groups, pairs, FLAC, latents; the queue, the account of times and the working
 store apart). Every process is a fork of this one, so a start costs no imports.
@@ -31,6 +32,11 @@ stages:
   judged: {{type: score, source: drafts}}
   polished: {{type: refine, source: judged, variant: turbo, denoise: 0.5, steps: 3}}
   rejudged: {{type: score, source: polished}}
+  driven: {{type: degrade, source: polished, clip_db: 6}}
+  judged_driven: {{type: score, source: driven}}
+  mended: {{type: refine, source: judged_driven, variant: turbo, denoise: 0.3, steps: 3}}
+  repainted: {{type: repaint, source: mended, variant: base, steps: 2, start_s: 0.2, end_s: 0.6}}
+  judged_last: {{type: score, source: repainted}}
 """
 PLAN = """
 name: kills
@@ -43,6 +49,7 @@ strategies:
   - {{compare: seeds}}
   - {{compare: repair}}
 audio: {audio}
+budget: {{takes: 60}}
 window: 3
 """
 

@@ -58,7 +58,7 @@ def scored_takes(
     seen: set[tuple[str, str]] = set()
     for stage, facts in scoring.items():
         for take in made[stage]:
-            chance = digest({"conditioning": take.group, "prompt": take.prompt.facts(), "scored": dict(facts)})[:16]
+            chance = chance_of(take.group, take.prompt.facts(), facts, _made(take))
             entry = in_one_order(entry_of(take, None, None))
             if (chance, entry.pcm_sha256) in seen:
                 continue
@@ -73,6 +73,17 @@ def scored_takes(
                             inputs={"conditioning": take.group, **inputs})  # fmt: skip
             found.append((take, scored))
     return found
+
+
+def chance_of(
+    conditioning: str, prompt: Mapping[str, Any], scored: Mapping[str, Any], made: Sequence[Mapping[str, Any]]
+) -> str:
+    """Names the takes that may be compared: those that share conditioning, prompt and the way they were scored. A stem that was
+    extracted is compared with extracts of the same track alone, never with a whole."""
+    facts: dict[str, Any] = {"conditioning": conditioning, "prompt": dict(prompt), "scored": dict(scored)}
+    if made and made[-1]["type"] == "extract":
+        facts["stem"] = made[-1].get("instruction")
+    return digest(facts)[:16]
 
 
 def in_one_order(entry: GroupEntry) -> GroupEntry:
@@ -93,8 +104,12 @@ def _parent(job: int, take: Take, chance: str, earlier: Iterable[tuple[Take, Sco
 
 
 def _made(take: Take) -> list[Mapping[str, Any]]:
-    """The steps of its lineage that changed the sound."""
-    return [step for step in take.plain_lineage() if not (step.get("passed_by") or step["type"] in ("score", "select"))]
+    return steps_made(take.plain_lineage())
+
+
+def steps_made(lineage: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The steps of a lineage that changed the sound."""
+    return [step for step in lineage if not (step.get("passed_by") or step["type"] in ("score", "select"))]
 
 
 def groups_of_block(results: Iterable[JobResult], *, strata: Mapping[str, str], night: str) -> list[Group]:

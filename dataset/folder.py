@@ -68,11 +68,12 @@ class NightFolder:
             for path in self._unbegun():
                 path.unlink(missing_ok=True)
 
-    def take(self, kind: str, job: int, stage: str, index: int) -> Path:
-        """A take's file: ``audio/000/000012-judged-03.flac``, ``latents/…safetensors``, or ``work/audio/…`` before it is known
-        whether its audio stays."""
+    def places(self, kind: str, job: int, stage: str, index: int) -> tuple[Path, Path]:
+        """Where a take's file stays (``audio/000/000012-judged-03.flac``, ``latents/…safetensors``), and where it waits before
+        its prompt is settled (``work/audio/…``)."""
         ending = "safetensors" if kind == "latents" else "flac"
-        return self.root / kind / f"{job // 1000:03d}" / f"{job:06d}-{stage}-{index:02d}.{ending}"
+        name = f"{kind}/{job // 1000:03d}/{job:06d}-{stage}-{index:02d}.{ending}"
+        return self.root / name, self.root / "work" / name
 
     def relative(self, path: Path) -> str:
         """A path as the record names it, so that the folder can be moved."""

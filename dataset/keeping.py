@@ -23,20 +23,21 @@ from .folder import NightFolder
 
 
 def keep_latent(folder: NightFolder, job: int, take: Take, model: str) -> Path | None:
-    """Write the take's latent; None where it has none that says what is heard (its waveform was worked on since)."""
+    """Write the take's latent, to wait below ``work`` until its prompt is settled; gives where it will be. None where no latent
+    decodes to what is heard (the waveform was worked on since, or there never was one)."""
     latent = take.signal.known()[1]
-    if latent is None or latent.t > 0:
+    if latent is None or latent.t > 0 or not take.signal.decodes:
         return None
-    path = folder.take("latents", job, take.stage, take.index)
-    if not path.exists():
+    place, waiting = folder.places("latents", job, take.stage, take.index)
+    if not (place.exists() or waiting.exists()):
         facts = {
             "codec": latent.codec, "frame_rate_hz": latent.frame_rate_hz, "samples": latent.samples, "model": model,
             "rate_hz": take.audio.rate_hz, "key": take.key,
         }  # fmt: skip
         # one metadata entry: safetensors writes several in no fixed order
         data = safetensors.torch.save({"frames": latent.frames.contiguous()}, {"segue": json.dumps(facts, sort_keys=True)})
-        write_atomic(path, data, "a take's latent")
-    return path
+        write_atomic(waiting, data, "a take's latent")
+    return place
 
 
 def read_latent(path: Path) -> tuple[Latent, dict[str, Any]]:
@@ -51,16 +52,17 @@ def read_latent(path: Path) -> tuple[Latent, dict[str, Any]]:
     return Latent(frames, facts["frame_rate_hz"], facts["codec"], samples=facts["samples"]), facts
 
 
-def keep_audio(path: Path, take: Take, tags: Mapping[str, str]) -> Path:
-    """The take as FLAC, 24 bit."""
-    if not path.exists():
-        write_audio(path, take.audio, tags=dict(tags))
-    return path
+def keep_audio(folder: NightFolder, job: int, take: Take, tags: Mapping[str, str]) -> Path:
+    """Write the take as FLAC, 24 bit, to wait below ``work`` until its prompt is settled; gives where it will be, if it stays."""
+    place, waiting = folder.places("audio", job, take.stage, take.index)
+    if not (place.exists() or waiting.exists()):
+        write_audio(waiting, take.audio, tags=dict(tags))
+    return place
 
 
-def settle_audio(folder: NightFolder, job: int, stage: str, index: int, *, stays: bool) -> Path | None:
-    """Move a take's audio from `work` to where it stays, or remove it; gives its place. Doing it again changes nothing."""
-    waiting, place = folder.take("work/audio", job, stage, index), folder.take("audio", job, stage, index)
+def settle_file(folder: NightFolder, kind: str, job: int, stage: str, index: int, *, stays: bool) -> Path | None:
+    """Move a take's file to where it stays, or remove it; gives its place. Doing it again changes nothing."""
+    place, waiting = folder.places(kind, job, stage, index)
     try:
         if not stays:
             waiting.unlink(missing_ok=True)
@@ -69,7 +71,7 @@ def settle_audio(folder: NightFolder, job: int, stage: str, index: int, *, stays
             place.parent.mkdir(parents=True, exist_ok=True)
             waiting.replace(place)
     except OSError as error:
-        raise write_error("a take's audio", place, error) from error
+        raise write_error(f"a take's {kind}", place, error) from error
     return place if place.exists() else None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..pipeline.atomic import locked, write_error
@@ -24,7 +24,7 @@ from .entries import JobResult, groups_of_block
 from .folder import NightFolder
 from .jobs import Jobs
 from .judgements import rename_groups
-from .keeping import settle_audio
+from .keeping import settle_file
 from .pairing import collector_at_rest, lean_groups
 from .plan import Plan
 from .refusals import refusal
@@ -64,10 +64,11 @@ class Ledger:
                 count += 1
         return count
 
-    def replace(self, blocks: Iterable[Sequence[JobResult]], names: Mapping[str, str]) -> Settled:
-        """Write the whole record anew, from what the jobs of each settled prompt give now. `names` are filled while `blocks`
-        are read: old id of a group to new, for the judgements. Either the old record stands or the new one, whenever it is
-        killed."""
+    def replace(self, blocks: Callable[[Settled], Iterable[Sequence[JobResult]]], names: Mapping[str, str]) -> Settled:
+        """Write the whole record anew, from what the jobs of each settled prompt give now: `blocks` is told what is settled,
+        and nobody settles more until the new record stands. `names` are filled while the blocks are read: old id of a group to
+        new, for the judgements. Either the old record stands or the new one, whenever it is killed; an error of `blocks` leaves
+        the old one."""
         with locked(self.folder.lock):
             self._mend()
             self._per_stratum.clear()
@@ -76,7 +77,7 @@ class Ledger:
             rows: list[list[int]] = []
             new, size = self.folder.groups.with_suffix(".new"), 0
             new.unlink(missing_ok=True)
-            for block, results in enumerate(blocks):
+            for block, results in enumerate(blocks(before)):
                 groups, pairs = self._groups(block, results)
                 lines = _lines(groups)
                 _append(new, lines)
@@ -92,8 +93,11 @@ class Ledger:
         if told is None:
             return
         new = self.folder.groups.with_suffix(".new")
-        if new.exists():
-            new.replace(self.folder.groups)
+        try:
+            if new.exists():
+                new.replace(self.folder.groups)
+        except OSError as error:
+            raise write_error("the record", self.folder.groups, error) from error
         rename_groups(self.folder.judgements, told["names"])
         self.catalog.resettle(told["rows"], forget="replacing")
 
@@ -175,13 +179,15 @@ class Ledger:
         return share
 
     def _placed(self, group: Group, paired: set[str]) -> Group:
-        """The group with the places of the audio that stays."""
-        if self.plan.audio != "paired":
-            return group
+        """The group, its takes' files where they stay: latents always, audio by policy, and always where no latent stands for
+        the sound."""
         entries = []
         for entry in group.entries:
-            stays = entry.take in paired or entry.latent_path is None
-            path = settle_audio(self.folder, *entry_place(entry), stays=stays)
+            if entry.latent_path is not None:
+                settle_file(self.folder, "latents", *entry_place(entry), stays=True)
+            wanted = self.plan.audio == "all" or (self.plan.audio == "paired" and entry.take in paired)
+            stays = wanted or entry.latent_path is None
+            path = settle_file(self.folder, "audio", *entry_place(entry), stays=stays) if entry.audio_path is not None else None
             entries.append(entry.model_copy(update={"audio_path": self.folder.relative(path) if path else None}))
         return group.model_copy(update={"entries": tuple(entries)})
 

@@ -7,7 +7,6 @@ Knows the record, the plan's presets and the decoder; not what is measured.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any
 
 import torch
 
+from ..pipeline.atomic import write_atomic
 from ..pipeline.audio_file import read_audio
 from ..pipeline.context import Job, Numerics
 from ..pipeline.errors import Problem, RequestError, RunError
-from ..pipeline.keys import digest
 from ..pipeline.prepare import prepare
 from ..pipeline.prompt import Prompt
 from ..pipeline.session import Counts, Session, StageContext, input_take, threads
@@ -28,9 +27,9 @@ from ..pipeline.take import Audio, Signal, Take
 from ..pipeline.yaml_text import to_yaml
 from ..scoring.groups import Group, GroupEntry
 from ..scoring.report import QualityReport
-from .account import write_account
-from .catalog import NightCatalog
-from .entries import JobResult, Scored, in_one_order
+from .account import in_force, pairs_written, write_account
+from .catalog import NightCatalog, Settled
+from .entries import JobResult, Scored, chance_of, in_one_order, steps_made
 from .folder import NightFolder
 from .jobs import Jobs
 from .ledger import Ledger, entry_place
@@ -41,7 +40,8 @@ from .redecode import Decoder
 
 @dataclass(frozen=True)
 class Rescored:
-    """What a rescoring did. `kept` is where the record lies as it was; None where nothing had to be scored."""
+    """What a rescoring did. `kept` is where the record lies as it was; None where it is byte for byte the same. `pairs_before`
+    and `pairs` are those that were and are written, judgements among them."""
 
     takes: int
     scored: int
@@ -59,38 +59,73 @@ def rescore(out: str | Path, *, every: bool = False) -> Rescored:
     write the record and the pairs anew. Judgements follow their groups.
 
     Raises `RequestError` where there is no night, or processes work on it, or a take was scored against something that is not
-    kept; `RunError` where neither latent nor audio of a take is left. The old record stands until the new one is whole.
+    kept; `RunError` where neither latent nor audio of a take is left. The old record stands until the new one is whole. A night
+    that is begun meanwhile goes on working and settles its prompts into the new record.
     """
     folder = NightFolder(Path(out).absolute())
     folder.must_exist()
-    plan = load_plan(folder.plan)
-    jobs = Jobs(plan, folder.prompts)
     with NightCatalog(folder.database) as catalog:
-        busy = sum(1 for runner in catalog.runners() if runner["alive"])
-        if busy:
-            raise RequestError(Problem(f"{busy} processes work on the night in {folder.root}", f"segue night stop {folder.root}"))
+        _must_be_at_rest(folder, catalog)
+        plan = in_force(load_plan(folder.plan), catalog)
+        jobs = Jobs(plan, folder.prompts)
         ledger = Ledger(folder, catalog, plan, jobs, Store(folder.store), catalog.fact("night"))
         ledger.settle()
-        before = catalog.settled()
         judge = Judge(folder, jobs, Numerics(**catalog.fact("numerics")), every)
-        kept = folder.root / f"groups-{_mark(folder.groups)}.jsonl"
+        copy, pairs_before = _Copy(folder), 0
+
+        def blocks(settled: Settled) -> Iterator[list[JobResult]]:
+            nonlocal pairs_before
+            _must_be_at_rest(folder, catalog)  # a night may have begun since; one that begins from here on settles afterwards
+            pairs_before = pairs_written(folder)
+            copy.make()
+            yield from judge.blocks(settled.blocks)
+
         try:
-            shutil.copyfile(folder.groups, kept.with_suffix(".tmp"))
-            kept.with_suffix(".tmp").replace(kept)
             with threads(judge.numerics.threads):
-                after = ledger.replace(judge.blocks(before.blocks), judge.names)
+                after = ledger.replace(blocks, judge.names)
         finally:
             judge.close()
-        if not judge.scored:
-            kept.unlink()
+        kept = copy.place_if_changed()
         pairs = sum(write_pairs(folder, plan.strategies, plan.quotas).values())
         write_account(folder, plan, catalog)
-    return Rescored(after.takes, judge.scored, "+".join(sorted(judge.scorers)), before.pairs, pairs,
-                    str(kept) if judge.scored else None)  # fmt: skip
+    return Rescored(after.takes, judge.scored, "+".join(sorted(judge.scorers)), pairs_before, pairs, kept)
 
 
-def _mark(groups: Path) -> str:
-    """A name for the record as it is: a digest of its bytes, which is what tells one scoring from another."""
+def _must_be_at_rest(folder: NightFolder, catalog: NightCatalog) -> None:
+    """Raise `RequestError` where processes work on the night: what they know of the record would not be true any more."""
+    busy = sum(1 for runner in catalog.runners() if runner["alive"])
+    if busy:
+        raise RequestError(Problem(f"{busy} processes work on the night in {folder.root}", f"segue night stop {folder.root}"))
+
+
+class _Copy:
+    """The record as it was, under a name by its bytes, which are what tells one scoring from another."""
+
+    def __init__(self, folder: NightFolder) -> None:
+        self._folder, self._mark, self._made = folder, "", False
+
+    @property
+    def _place(self) -> Path:
+        return self._folder.root / f"groups-{self._mark}.jsonl"
+
+    def make(self) -> None:
+        """Copy the record, unless these very bytes were kept before. Raises `RunError` when the disk refuses."""
+        self._mark = _digest(self._folder.groups)
+        self._made = not self._place.exists()
+        if self._made:
+            with self._folder.groups.open("rb") as file:
+                write_atomic(self._place, iter(lambda: file.read(1 << 20), b""), "the record as it was")
+
+    def place_if_changed(self) -> str | None:
+        """Where the copy lies; None where the record has come out the same, and then a copy made for nothing is removed."""
+        if _digest(self._folder.groups) != self._mark:
+            return str(self._place)
+        if self._made:
+            self._place.unlink()
+        return None
+
+
+def _digest(groups: Path) -> str:
     with groups.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
@@ -139,7 +174,8 @@ class Judge:
         job, name, _ = entry_place(entry)
         stage, ctx = self._context(job, name)
         conditioning = group.inputs["conditioning"]
-        chance = digest({"conditioning": conditioning, "prompt": group.prompt, "scored": stage.key_facts()})[:16]
+        made = steps_made(entry.generation.extra.get("lineage", ()))
+        chance = chance_of(conditioning, group.prompt, stage.key_facts(), made)
         self.names[group.id] = chance
         if chance != group.id or self.every:
             report = self._report(stage, ctx, group, entry)

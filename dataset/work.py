@@ -178,19 +178,14 @@ class Worker:
         return JobResult(scored=tuple(scored), keys=tuple(sorted(made)))
 
     def _kept(self, job: OpenJob, take: Take, one: Scored) -> Scored:
-        """The entry with the places of its files. A take whose latent does not say what is heard keeps its audio whatever the
-        policy, or it would be lost."""
+        """The entry with the places its files will have. A take that no latent stands for keeps its audio whatever the policy,
+        or it would be lost."""
         latent = keep_latent(self.folder, job.number, take, job.session.pipeline.model)
         places: dict[str, str | None] = {"latent_path": None, "audio_path": None}
         if latent is not None:
             places["latent_path"] = self.folder.relative(latent)
-        always = self.policy == "all" or latent is None
-        if one.entry.finite and (always or self.policy == "paired"):
-            path = self.folder.take("audio", job.number, take.stage, take.index)
+        if one.entry.finite and (latent is None or self.policy != "none"):
             session = job.session
             tags = take_tags(take, preset_yaml=session.preset, run_seed=session.run_seed, numerics=session.numerics)
-            waiting = self.folder.take("work/audio", job.number, take.stage, take.index)
-            if not path.exists():
-                keep_audio(path if always else waiting, take, tags)
-            places["audio_path"] = self.folder.relative(path)
+            places["audio_path"] = self.folder.relative(keep_audio(self.folder, job.number, take, tags))
         return one.model_copy(update={"entry": one.entry.model_copy(update=places)})

@@ -59,7 +59,8 @@ def catalog_error(path: Path, error: sqlite3.Error) -> RunError:
 
 
 def open_database(path: Path, migrations: Migrations | None = None) -> sqlite3.Connection:
-    """Open or make the database and bring it up to date by `migrations` (the catalog's own, when left out). Two processes may do so at the same time.
+    """Open or make the database and bring it up to date by `migrations` (the catalog's own, when left out). Two processes may
+    do so at the same time.
 
     Raises `RunError` when the file is damaged, can't be written, or was made by a newer Segue.
     """

@@ -54,7 +54,7 @@ def test_each_take_keeps_its_sound_its_latent_and_how_it_was_made(plan_file, nig
         kept = out / "pipelines" / f"{entry.generation.extra['pipeline']}.yaml"
         assert "polished" in kept.read_text()
         assert entry.generation.extra["lineage"][0]["stage"] == "drafts"
-    assert not (out / "work" / "audio").exists()
+    assert not [p for p in (out / "work").rglob("*") if p.is_file() and p.name not in ("lock", ".lock")]
 
 
 def test_the_same_command_again_changes_nothing(plan_file, night, tmp_path):
@@ -88,6 +88,34 @@ def test_audio_by_policy(plan_file, night, tmp_path):
     assert paired == {p.relative_to(out).as_posix() for p in out.rglob("*.flac")} and "" not in paired
     assert paired == {e.audio_path for g in groups_in(out) for e in g.entries} - {None}
     assert len(list(out.rglob("*.safetensors"))) == 12
+
+
+WORKED_ON = """
+model: {model}
+stages:
+  drafts: {{type: generate, variant: base, steps: 2}}
+  driven: {{type: degrade, source: drafts, clip_db: 6}}
+  judged: {{type: score, source: driven}}
+  polished: {{type: refine, source: judged, variant: turbo, denoise: 0.5, steps: 2}}
+  rejudged: {{type: score, source: polished}}
+"""
+
+
+def test_a_sound_that_no_latent_stands_for_keeps_its_audio(plan_file, night, tmp_path):
+    """The refinement encodes the driven waveform; that latent is not what was driven."""
+    night(plan_file("audio: none\n", preset=WORKED_ON))
+    entries = [e for g in groups_in(tmp_path / "night") for e in g.entries]
+    for entry in entries:
+        worked_on = entry.take.split("/")[1] == "judged"
+        assert (entry.latent_path is None) == worked_on == (entry.audio_path is not None)
+    assert len(entries) == 12
+
+
+def test_what_a_budget_leaves_unsettled_is_no_part_of_the_night(plan_file, night, tmp_path):
+    night(plan_file("budget: {takes: 5}\n"))  # one window: jobs of the third prompt may have been done
+    out = tmp_path / "night"
+    recorded = {place for g in groups_in(out) for e in g.entries for place in (e.audio_path, e.latent_path)}
+    assert recorded == {p.relative_to(out).as_posix() for part in ("audio", "latents") for p in (out / part).rglob("*.*")}
 
 
 def test_a_budget_ends_the_night_after_a_prompt(plan_file, night, tmp_path):

@@ -66,7 +66,7 @@ class NightWriter:
         kept = Latent(frames, self.info.frame_rate_hz, self.info.codec, samples=samples)
         take = Take("judged", index, seed, prompt, f"{seed:040x}", Signal(audio, kept))
         place = keep_latent(self.folder, job, take, self.model) if latent else None
-        flac = self.folder.take("audio", job, "judged", index)
+        flac = self.folder.places("audio", job, "judged", index)[0]
         if self.audio == "all" or not latent:
             write_audio(flac, audio, tags={"SEGUE_SEED": str(seed)})
         metrics = {"bandwidth_hz": Metric(value=400.0 + 10 * score, unit="Hz"), "true_peak_dbtp": Metric(value=-3.0, unit="dBTP")}
