@@ -39,10 +39,10 @@ demo: $(VENV)/.installed  ## caption, degrade, restore, refine and score a real 
 	$(VENV)/bin/segue run sr-refine-score --out runs/demo
 
 test: $(VENV)/.installed  ## every test
-	$(PY) -m pytest -q -n $(JOBS)
+	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup
 
 quick: $(VENV)/.installed  ## the tests that take less than about ten seconds each
-	$(PY) -m pytest -q -n $(JOBS) -m "not slow"
+	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup -m "not slow"
 
 check: $(VENV)/.dev  ## ruff and mypy
 	$(VENV)/bin/ruff check .

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("vs_diffusers", "memory", "executor", "t_start", "autoencoder", "scoring", "defects")
+NAMES = ("vs_diffusers", "memory", "executor", "t_start", "autoencoder", "scoring", "defects", "night")
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import cache, corpus, models, presets, repair, report, run, runs, score, stages
+from . import cache, corpus, coverage, export, models, night, pairs, presets, repair, report, run, runs, score, stages
 from .frame import Boundary, calm_libraries
 
 app = typer.Typer(
@@ -55,6 +55,10 @@ app.command("report")(report.report)
 app.add_typer(runs.app, name="runs")
 app.add_typer(cache.app, name="cache")
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(night.app, name="night")
+app.command("pairs")(pairs.pairs)
+app.command("coverage")(coverage.coverage)
+app.command("export")(export.export)
 
 
 def main() -> None:

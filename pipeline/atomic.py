@@ -13,7 +13,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import RunError
@@ -51,14 +51,14 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def write_temp(folder: Path, data: bytes, durable: bool = True) -> Path:
-    """Write `data` to a new temp file in `folder` (made when missing) and give its path. Raises OSError, and
-    then leaves nothing behind."""
+def write_temp(folder: Path, data: bytes | Iterable[bytes], durable: bool = True) -> Path:
+    """Write `data` (whole, or part by part as it comes) to a new temp file in `folder` (made when missing) and give
+    its path. Raises OSError, and what the parts raise; then leaves nothing behind."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".tmp-{_HOST}-{os.getpid()}-{secrets.token_hex(8)}"
     try:
         with path.open("xb") as file:
-            file.write(data)
+            file.writelines((data,) if isinstance(data, bytes) else data)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
@@ -68,9 +68,9 @@ def write_temp(folder: Path, data: bytes, durable: bool = True) -> Path:
     return path
 
 
-def write_atomic(path: Path, data: bytes, what: str, durable: bool = True) -> None:
-    """Replace `path` by `data` in one step: readers see the old file or the new one, never a part. Raises
-    `RunError` naming `what` and the place."""
+def write_atomic(path: Path, data: bytes | Iterable[bytes], what: str, durable: bool = True) -> None:
+    """Replace `path` by `data` (see `write_temp`) in one step: readers see the old file or the new one, never a part.
+    Raises `RunError` naming `what` and the place."""
     try:
         temp = write_temp(path.parent, data, durable)
         try:

@@ -15,7 +15,8 @@ from .errors import RunError
 
 BUSY_S = 30.0  # how long a process waits for another's write
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+Migrations = tuple[tuple[str, ...], ...]
+MIGRATIONS: Migrations = (
     (
         """CREATE TABLE runs (
             id TEXT PRIMARY KEY, preset TEXT NOT NULL, yaml TEXT NOT NULL, seed INTEGER NOT NULL,
@@ -57,8 +58,9 @@ def catalog_error(path: Path, error: sqlite3.Error) -> RunError:
     return RunError(f"the catalog {path} could not be used: {text}.")
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open or make the database and bring it up to date. Two processes may do so at the same time.
+def open_database(path: Path, migrations: Migrations | None = None) -> sqlite3.Connection:
+    """Open or make the database and bring it up to date by `migrations` (the catalog's own, when left out). Two processes may
+    do so at the same time.
 
     Raises `RunError` when the file is damaged, can't be written, or was made by a newer Segue.
     """
@@ -71,7 +73,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA foreign_keys = ON")
-        _migrate(db, path)
+        _migrate(db, path, MIGRATIONS if migrations is None else migrations)
     except sqlite3.Error as error:
         if db is not None:
             db.close()
@@ -83,15 +85,16 @@ def open_database(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
+def _migrate(db: sqlite3.Connection, path: Path, migrations: Migrations) -> None:
     _write_ahead(db)
     db.execute("PRAGMA synchronous = NORMAL")  # safe against kill -9; a loss of power may forget the last rows
-    if _version(db, path) == len(MIGRATIONS):
+    if _version(db, path, len(migrations)) == len(migrations):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        for number in range(_version(db, path) + 1, len(MIGRATIONS) + 1):  # asked again: another may have been first
-            for statement in MIGRATIONS[number - 1]:
+        done = _version(db, path, len(migrations))  # asked again: another may have been first
+        for number in range(done + 1, len(migrations) + 1):
+            for statement in migrations[number - 1]:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {number}")
         db.execute("COMMIT")
@@ -114,11 +117,11 @@ def _write_ahead(db: sqlite3.Connection) -> None:
             time.sleep(0.02)
 
 
-def _version(db: sqlite3.Connection, path: Path) -> int:
+def _version(db: sqlite3.Connection, path: Path, known: int) -> int:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if version > len(MIGRATIONS):
+    if version > known:
         raise RunError(
             f"the catalog {path} was written by a newer Segue (catalog version {version}, this one knows "
-            f"{len(MIGRATIONS)}). Update Segue, or point SEGUE_HOME at another folder."
+            f"{known}). Update Segue, or point SEGUE_HOME at another folder."
         )
     return version

@@ -70,7 +70,8 @@ def main_of(sources: Mapping[str, Take]) -> Take | None:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a stage made of a job. Views left None are as the source has them only if `same_signal` is set.
+    """What a stage made of a job. Views left None are as the source has them only if `same_signal` is set. `decodes`: the
+    sound is what the latent decodes to (filled in when the stage is done, from what it gave).
 
     `facts` go into the take's lineage (plain JSON data: drawn parameters, steps run, peak gain, file names …).
     `prompt` is laid over the job's prompt. `steps_run` and `forwards` are counted per take.
@@ -84,6 +85,7 @@ class Result:
     facts: Mapping[str, Any] = field(default_factory=dict)
     steps_run: int = 0
     forwards: int = 0
+    decodes: bool = False
 
 
 class Context(Protocol):

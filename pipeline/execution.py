@@ -16,7 +16,6 @@ from .catalog import Catalog
 from .context import Result
 from .errors import Cancelled, SegueError
 from .events import CancelToken, FileWritten, Listener, RunDone, RunStarted
-from .keys import audio_key
 from .models.pool import Pool
 from .options import RunOptions
 from .outputs import prepare_folder, write_document, write_take
@@ -26,10 +25,11 @@ from .records import RunRecord, StageRecord
 from .repetition import Expected
 from .run import Run
 from .scored_groups import groups_of
-from .session import Counts, Session, StoredViews, threads
+from .session import Counts, Session, input_take, threads
 from .store import Store
 from .tags import take_tags
-from .take import Audio, Signal, Take
+from .take import Audio, Take
+from .timings import note_timing
 from .walk import walk
 
 
@@ -100,7 +100,7 @@ class Execution:
         session.emit(RunStarted(self.record.id, tuple(graph.order)))
         for text in (*self.notes, *self.prepared.warnings):
             session.warn(text)
-        inputs = {name: self._input(session, name) for name in graph.inputs}
+        inputs = {name: input_take(session, name, self.sounds[name]) for name in graph.inputs}
         made, stages = walk(session, graph, inputs, self.record.seed, lambda *done: self._after(session, *done), self._note)
         outputs = tuple(graph.outputs)
         run = Run(
@@ -116,25 +116,11 @@ class Execution:
             run.files += tuple(path for path in log if path.exists())
         return run
 
-    def _input(self, session: Session, name: str) -> Take:
-        audio = self.sounds[name]
-        key = audio_key(audio.samples, audio.rate_hz)
-        return Take(
-            stage=name, index=0, seed=self.record.seed, prompt=session.pipeline.prompt, key=key,
-            signal=Signal(audio, None, StoredViews(session, key)), lineage=({"stage": name, "type": "input", "key": key},),
-        )
-
     def _note(self, take: Take, result: Result, seconds: float | None) -> None:
         """A take is in the store: the catalog keeps it from being collected, and learns how long such things take."""
         self.catalog.record_take(self.record.id, take, cached=seconds is None)
         if seconds is not None:
-            spec = self.prepared.graph.stage(take.stage)
-            info = self.prepared.graph.info(take.stage)
-            frames = round(take.duration_s * (info.frame_rate_hz if info else 25))
-            self.catalog.record_timing(
-                spec.type, getattr(spec, "variant", None), self.record.numerics.device.split(":")[0], steps=result.steps_run,
-                frames=frames, seconds=seconds,
-            )
+            note_timing(self.catalog, self.prepared.graph, self.record.numerics, take, result, seconds)
 
     def _after(self, session: Session, name: str, takes: tuple[Take, ...], stage: StageRecord) -> None:
         """Files, catalog and preference log of a stage that is done."""

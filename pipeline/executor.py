@@ -73,7 +73,7 @@ def _start(
     if out is None:
         _no_folder_needed(prepared)
     sounds = read_inputs(prepared)
-    keys, weights = _input_keys(sounds), _weights(prepared)
+    keys, weights = _input_keys(sounds), weights_of(prepared)
     if expected is not None and (other := other_sources(expected.file, expected.tags, chosen, keys, weights)):
         raise RequestError(other)
     with Catalog(segue_home(home) / "catalog.sqlite3") as catalog:
@@ -166,7 +166,7 @@ def _input_keys(sounds: Mapping[str, Audio]) -> dict[str, str]:
     return {name: audio_key(audio.samples, audio.rate_hz) for name, audio in sounds.items()}
 
 
-def _weights(prepared: Prepared) -> dict[str, str]:
+def weights_of(prepared: Prepared) -> dict[str, str]:
     """The weights each denoising stage uses: their fingerprint and those of its adapters."""
     graph, found = prepared.graph, {}
     for name in graph.order:
@@ -179,7 +179,7 @@ def _weights(prepared: Prepared) -> dict[str, str]:
 def _same_weights(record: RunRecord, prepared: Prepared) -> None:
     """Raise `RequestError` for weights that are not what they were when the run began."""
     before = record.options.get("weights", {})
-    other = [name for name, mark in _weights(prepared).items() if before.get(name, mark) != mark]
+    other = [name for name, mark in weights_of(prepared).items() if before.get(name, mark) != mark]
     if other:
         raise RequestError([
             Problem(f"the weights or adapters are not those run {record.id} began with, so its takes can't be finished with the "

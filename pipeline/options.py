@@ -18,12 +18,14 @@ from .spec import Spec
 
 _GPU_LADDER = ((46, 1536), (28, 1024), (18, 512), (11, 256), (6, 128), (0, 64))  # GiB free -> frames
 _CPU_LADDER = ((4, 50), (2, 25), (0, 12))
+_BATCH_LADDER = ((60, 16), (36, 8), (18, 4), (11, 2), (0, 1))  # GiB free on a GPU -> takes that share a forward
 
 
 class RunOptions(Spec):
     """Choices about the machine. What is left None is decided when the run is created, and then recorded.
 
-    `micro_batch`: takes that share a forward (1 on a CPU: there a take alone is the take in company, byte for byte).
+    `micro_batch`: takes that share a forward (1 on a CPU: there a take alone is the take in company, byte for byte); left None,
+    from the memory that is free when the run is created, and halved where it turns out too many.
     `tile_frames`: latent frames decoded at once, 0 for whole clips; left None, from the memory that is free when the run is
     created. `device_budget_gb`: memory the pool may fill.
     """
@@ -48,13 +50,14 @@ def decide(options: RunOptions) -> tuple[RunOptions, Numerics]:
         raise RequestError(_absent(device, "MPS"))
     if kind not in ("cpu", "cuda", "mps"):
         raise RequestError(Problem(f"unknown device '{device}'", "write cpu, cuda, cuda:0 or mps", key="device"))
+    free = free_bytes(device)
     filled = options.model_copy(
         update={
             "device": device,
             "dtype": options.dtype or ("bfloat16" if kind == "cuda" else "float32"),
-            "micro_batch": options.micro_batch or (1 if kind == "cpu" else 4),
+            "micro_batch": options.micro_batch or micro_batch_for(kind, free),
             "threads": options.threads or torch.get_num_threads(),
-            "tile_frames": options.tile_frames if options.tile_frames is not None else tile_for(kind, free_bytes(device)),
+            "tile_frames": options.tile_frames if options.tile_frames is not None else tile_for(kind, free),
         }
     )
     return filled, numerics_of(filled)
@@ -77,6 +80,16 @@ def _best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def micro_batch_for(kind: str, free: int) -> int:
+    """Takes that share a forward on a device of that kind with `free` bytes of free memory: 1 on a CPU.
+
+    From a ladder with few rungs, as the tile. About 7 GB of weights are still to come; a minute of music at the released size
+    (1,500 frames, bfloat16, guided, so two branches) takes some 2 GB a take in the transformer's widest layer. These are
+    estimates, no GPU measured them: what is too many is halved when it runs out of memory, and marked.
+    """
+    return 1 if kind == "cpu" else next(takes for gigabytes, takes in _BATCH_LADDER if free >= gigabytes * 2**30)
 
 
 def tile_for(kind: str, free: int) -> int:

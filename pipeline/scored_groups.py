@@ -35,7 +35,7 @@ def groups_of(
     groups = []
     for name, members in found.items():
         first = members[0]
-        entries = tuple(_entry(t, audio_paths.get((t.stage, t.index)), folder) for t in members)
+        entries = tuple(entry_of(t, audio_paths.get((t.stage, t.index)), folder) for t in members)
         groups.append(Group(
             id=name, stage=stage, prompt=first.prompt.facts(), inputs={"conditioning": first.group},
             labeller=first.report.scorer if first.report else "", run=run_id, entries=entries,
@@ -43,7 +43,8 @@ def groups_of(
     return groups
 
 
-def _entry(take: Take, path: Path | None, folder: Path | None) -> GroupEntry:
+def entry_of(take: Take, path: Path | None, folder: Path | None) -> GroupEntry:
+    """A scored take as it stands in a group; `path` is its sound file, on record relative to `folder`."""
     audio, report = take.audio, take.report
     loudness = report.metrics.get("integrated_lufs") if report else None
     finite = bool(audio.samples.isfinite().all())

@@ -17,13 +17,13 @@ from .audio_file import remix, resample
 from .context import Job, Numerics
 from .errors import Cancelled
 from .events import CancelToken, Event, Listener, StepDone, Warned
-from .keys import digest, numerics_facts
+from .keys import audio_key, digest, numerics_facts
 from .keys import noise as draw_noise
 from .models.base import Model, ModelInfo, VariantInfo
 from .models.pool import Pool
 from .spec import Preset
 from .store import Entry, Store
-from .take import Audio, Latent, Take
+from .take import Audio, Latent, Signal, Take
 
 
 class Counts:
@@ -136,20 +136,29 @@ class StoredViews:
         return latent
 
 
+def input_take(session: Session, name: str, audio: Audio) -> Take:
+    """The one take of input `name`; its key is a hash of its samples."""
+    key = audio_key(audio.samples, audio.rate_hz)
+    return Take(
+        stage=name, index=0, seed=session.run_seed, prompt=session.pipeline.prompt, key=key,
+        signal=Signal(audio, None, StoredViews(session, key)), lineage=({"stage": name, "type": "input", "key": key},),
+    )
+
+
 class StageContext:
     """`Context` as one stage sees it."""
 
     def __init__(self, session: Session, stage: str) -> None:
-        self._session, self.stage = session, stage
+        self.session, self.stage = session, stage
         self.numerics, self.out, self.created = session.numerics, session.out, session.created
         self.preset, self.run_seed = session.preset, session.run_seed
 
     def info(self, variant: str | None, task: str | None = None) -> VariantInfo:
-        return self._session.info(variant, task)
+        return self.session.info(variant, task)
 
     def model(self, stage: Any) -> Model:
         adapters = tuple((self.path(a.path), a.scale) for a in stage.adapters)
-        return self._session.pool.model(self.info(stage.variant, stage.task).variant, adapters)
+        return self.session.pool.model(self.info(stage.variant, stage.task).variant, adapters)
 
     def latent(self, take: Take, info: VariantInfo) -> Latent:
         return take.signal.latent(info.codec)
@@ -164,12 +173,12 @@ class StageContext:
         return draw_noise(seed, purpose, step, shape)
 
     def step(self, jobs: Sequence[Job], step: int, steps: int) -> None:
-        self._session.emit(StepDone(self.stage, tuple(job.index for job in jobs), step, steps))
-        if self._session.cancel.cancelled:
+        self.session.emit(StepDone(self.stage, tuple(job.index for job in jobs), step, steps))
+        if self.session.cancel.cancelled:
             raise Cancelled("stopped on request; finished takes are kept")
 
     def warn(self, message: str) -> None:
-        self._session.warn(message, self.stage)
+        self.session.warn(message, self.stage)
 
     def path(self, text: str) -> Path:
-        return self._session.pipeline.path(text)
+        return self.session.pipeline.path(text)

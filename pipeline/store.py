@@ -13,7 +13,7 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +79,8 @@ def _warn(message: str) -> None:
 class Store:
     """Content-addressed takes under `root` (left out: ``$SEGUE_HOME/store``).
 
-    `durable=False` leaves out fsync (for benchmarks; a loss of power may then damage the newest entries,
-    which is found when they are read). `on_warning` hears of damaged entries; left out, Python's `warnings`
+    `durable=False` leaves out fsync (where all that is in it can be made again; a loss of power may then damage
+    the newest entries, which is found when they are read). `on_warning` hears of damaged entries; left out, Python's `warnings`
     does. Safe to share between threads and processes. Nothing is made on disk before the first `put`.
     """
 
@@ -213,6 +213,15 @@ class Store:
         except OSError as error:
             raise write_error("the store's clean-up", self.root, error) from error
         return GcReport(tuple(removed), freed, len(entries) - len(removed), total)
+
+    def discard(self, keys: Iterable[str]) -> int:
+        """Remove the entries of these keys (what isn't there is passed over); gives the bytes freed. Raises `RunError`
+        when the disk refuses."""
+        try:
+            with self._folder.lock():
+                return sum(self._folder.remove([*self._folder.files_of(key)]) for key in keys)
+        except OSError as error:
+            raise write_error("the store's clean-up", self.root, error) from error
 
     def _set_aside(self, key: str, data: bytes, error: Exception) -> bool:
         """Move a damaged entry away and tell; False when it changed meanwhile (and may be whole now)."""

@@ -35,7 +35,8 @@ class Entry:
     """What is kept of one take. The views, and beside them plain facts.
 
     `same_signal`: the take has its source's sound, so it has no view of its own. `prompt` is laid over the
-    job's prompt; `facts` go into the take's lineage; `steps_run` and `forwards` are what making it took.
+    job's prompt; `facts` go into the take's lineage; `steps_run` and `forwards` are what making it took; `decodes`: its audio,
+    whether here or not, is what its latent decodes to.
     """
 
     audio: Audio | None = None
@@ -46,6 +47,7 @@ class Entry:
     facts: Mapping[str, Any] = field(default_factory=dict)
     steps_run: int = 0
     forwards: int = 0
+    decodes: bool = False
 
     @classmethod
     def of(cls, result: Result) -> Entry:
@@ -62,7 +64,7 @@ class Entry:
         return {name: view for name, view in both.items() if view is not None}
 
 
-_SHARED = ("audio", "latent", "same_signal", "prompt", "report", "facts", "steps_run", "forwards")
+_SHARED = ("audio", "latent", "same_signal", "prompt", "report", "facts", "steps_run", "forwards", "decodes")
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def encode_header(entry: Entry, views: Mapping[str, ViewFile], created: float) -
         "facts": dict(entry.facts),
         "steps_run": entry.steps_run,
         "forwards": entry.forwards,
+        "decodes": entry.decodes,
     }
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return f'{{"sha256":"{hashlib.sha256(text.encode("ascii")).hexdigest()}","body":{text}}}\n'.encode("ascii")
@@ -161,5 +164,6 @@ def decode_header(data: bytes) -> Header:
         prompt=None if body["prompt"] is None else Prompt(**body["prompt"]),
         report=None if body["report"] is None else QualityReport.model_validate(body["report"]),
         facts=body["facts"], steps_run=body["steps_run"], forwards=body["forwards"],
+        decodes=body.get("decodes", False),  # entries of before did not say
     )
     return Header(entry, {kind: ViewFile(*file) for kind, file in body["views"].items()}, body["created"])

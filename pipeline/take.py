@@ -74,12 +74,17 @@ class ViewSource(Protocol):
 
 
 class Signal:
-    """One sound, two views. At least one view is there from the start; the other comes when asked for."""
+    """One sound, two views. At least one view is there from the start; the other comes when asked for. `decodes`: the audio is
+    exactly what the latent decodes to, so that the latent alone can stand for the sound (a latent that was encoded from audio,
+    or given beside audio that was worked on, can't)."""
 
-    def __init__(self, audio: Audio | None = None, latent: Latent | None = None, views: ViewSource | None = None) -> None:
+    def __init__(
+        self, audio: Audio | None = None, latent: Latent | None = None, views: ViewSource | None = None, *, decodes: bool = False
+    ) -> None:
         if audio is None and latent is None:
             raise ValueError("a signal needs audio or a latent")
         self._audio, self._latent, self._views = audio, latent, views
+        self.decodes = decodes or audio is None
 
     def __repr__(self) -> str:
         a, z = self._audio, self._latent

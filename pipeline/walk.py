@@ -158,7 +158,7 @@ class StageRunner:
             assert main is not None
             signal, report = main.signal, main.report
         else:
-            signal = Signal(result.audio, result.latent, StoredViews(self.session, job.key))
+            signal = Signal(result.audio, result.latent, StoredViews(self.session, job.key), decodes=result.decodes)
             report = main.report if main is not None and self.stage.keeps_report else None
         reports = dict(main.reports) if main is not None else {}
         if result.report is not None:
@@ -193,7 +193,7 @@ def _ordinary(result: Result) -> Result:
     if latent is not None:
         state = {name: ordinary(tensor) for name, tensor in latent.state.items()}
         latent = replace(latent, frames=ordinary(latent.frames), state=state)
-    return replace(result, audio=audio, latent=latent)
+    return replace(result, audio=audio, latent=latent, decodes=audio is None and latent is not None)
 
 
 After = Callable[[str, tuple[Take, ...], StageRecord], None]

@@ -50,6 +50,11 @@ def to_yaml(pipeline: Preset) -> str:
     data["stages"] = {name: _stage(stage) for name, stage in pipeline.stages.items()}
     if outputs is not None:
         data["outputs"] = outputs
+    return plain_yaml(data)
+
+
+def plain_yaml(data: dict[str, Any]) -> str:
+    """Plain data (None, bool, int, float, str, lists, mappings with text keys) as YAML, in the order it is given."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
 
 
@@ -100,4 +105,4 @@ _Dumper.add_representer(str, _text)
 _Dumper.add_representer(list, _list)
 _Dumper.add_representer(dict, _mapping)
 
-__all__ = ["Scalar", "plain_scalar", "to_yaml"]
+__all__ = ["Scalar", "plain_scalar", "plain_yaml", "to_yaml"]

@@ -1,4 +1,4 @@
-"""``--set a.b.c=value``: one value of a preset, replaced before it is checked.
+"""``--set a.b.c=value``: one value of a preset (or of another spec), replaced before it is checked.
 
 The path is that of the YAML (``prompt.caption``, ``stages.draft.steps``), or begins with a stage's name (``draft.steps``).
 Where the key takes text, the value is the text as it stands; elsewhere it is read as YAML (numbers, true/false, lists).
@@ -15,21 +15,22 @@ from ..pipeline.errors import Problem, RequestError, did_you_mean
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.places import COMMAND_LINE
 from ..pipeline.plain_kinds import kinds_in
-from ..pipeline.spec import Stage
+from ..pipeline.spec import Spec, Stage
 from .spec_problems import Path_, annotation_at
 from .yaml_reader import Document, read_yaml
 
 
 def apply_overrides(
-    document: Document, overrides: Mapping[str, str], types: Mapping[str, type[Stage]]
+    document: Document, overrides: Mapping[str, str], types: Mapping[str, type[Stage]], root: type[Spec] = Pipeline
 ) -> tuple[Document, list[Problem]]:
-    """A copy of the document with every override in place, and what is wrong with the overrides themselves."""
+    """A copy of the document, which is meant to be a `root`, with every override in place, and what is wrong with the overrides
+    themselves. Only a `Pipeline` has stages, whose names may begin a path."""
     data, lines = _copied(document.data), dict(document.lines)
     problems: list[Problem] = []
     for text, value in overrides.items():
         try:
-            path = _full_path(text, data)
-            _put(data, path, _read(value, path, data, types, text), text)
+            path = _full_path(text, data, root)
+            _put(data, path, _read(value, path, data, types, text, root), text)
         except RequestError as wrong:
             problems.extend(p.at(file=f"--set {text}={value}"[:80]) for p in wrong.problems)
             continue
@@ -50,17 +51,18 @@ def _copied(data: Any) -> Any:
     return [_copied(item) for item in data] if isinstance(data, list) else data
 
 
-def _full_path(text: str, data: Any) -> Path_:
+def _full_path(text: str, data: Any, root: type[Spec]) -> Path_:
     path = tuple(re.findall(r"[^.\[\]]+", text))
-    stages = mapping_under(data, "stages")
-    known = list(Pipeline.model_fields)
+    stages = mapping_under(data, "stages") if root is Pipeline else {}
+    known = list(root.model_fields)
     if not path:
         raise RequestError(Problem("the path before '=' is empty", "write e.g. prompt.caption=…"))
     if path[0] not in known and path[0] in stages:
         path = ("stages", *path)
     if path[0] not in known:
         near = did_you_mean(path[0], [*known, *stages])
-        raise RequestError(Problem(f"'{path[0]}' is no key and no stage of this preset.{near}", _choice(known, stages)))
+        what = "is no key and no stage of this preset" if root is Pipeline else f"is no key of a {root.__name__.lower()}"
+        raise RequestError(Problem(f"'{path[0]}' {what}.{near}", _choice(known, stages)))
     if path[0] == "stages":
         if len(path) == 1:
             raise RequestError(Problem("stages as a whole can't be set", "name a stage and a key, e.g. draft.steps=8"))
@@ -76,8 +78,8 @@ def _choice(keys: list[str], stages: Any) -> str:
     return f"begin with one of {', '.join([*keys, *stages])}"
 
 
-def _read(value: str, path: Path_, data: Any, types: Mapping[str, type[Stage]], text: str) -> Any:
-    if _takes_text(path, data, types):
+def _read(value: str, path: Path_, data: Any, types: Mapping[str, type[Stage]], text: str, root: type[Spec]) -> Any:
+    if _takes_text(path, data, types, root):
         quoted = re.fullmatch(r"\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*')\s*", value)
         if value.strip() in ("null", "~"):
             return None
@@ -88,12 +90,12 @@ def _read(value: str, path: Path_, data: Any, types: Mapping[str, type[Stage]], 
         raise RequestError([Problem(p.cause, p.fix, key=text) for p in wrong.problems]) from wrong
 
 
-def _takes_text(path: Path_, data: Any, types: Mapping[str, type[Stage]]) -> bool:
+def _takes_text(path: Path_, data: Any, types: Mapping[str, type[Stage]], root: type[Spec]) -> bool:
     """Whether the key at `path` takes text and nothing else. Raises RequestError for a path into a plain value."""
     if path[0] == "inputs" and len(path) == 2:
         return True
-    cls: type[Any] | None = Pipeline
-    if path[0] == "stages":
+    cls: type[Any] | None = root
+    if path[0] == "stages" and root is Pipeline:
         stage = data["stages"][path[1]]
         cls = types.get(str(stage.get("type"))) if isinstance(stage, dict) else None
         path = path[2:]

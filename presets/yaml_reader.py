@@ -32,17 +32,18 @@ class Document:
     lines: dict[Path_, int] = field(default_factory=dict)
 
 
-def read_file(path: Path) -> str:
-    """The text of a preset file. Raises RequestError when it is missing, no file, too large, or not UTF-8."""
+def read_file(path: Path, what: str = "preset") -> str:
+    """The text of a preset's file (or of another `what`). Raises RequestError when it is missing, no file, too large, or not
+    UTF-8."""
     name = str(path)
     try:
         if not path.is_file():
-            what = "is a folder" if path.is_dir() else "is no plain file" if path.exists() else "does not exist"
-            raise RequestError(Problem(f"the preset file {what}", "name a .yaml file", file=name))
+            wrong = "is a folder" if path.is_dir() else "is no plain file" if path.exists() else "does not exist"
+            raise RequestError(Problem(f"the {what} file {wrong}", "name a .yaml file", file=name))
         size = path.stat().st_size
         raw = path.read_bytes() if size <= MAX_BYTES else b""
     except (OSError, ValueError) as error:
-        raise RequestError(Problem(f"the preset can't be read: {error}", "check path and rights", file=name)) from error
+        raise RequestError(Problem(f"the {what} can't be read: {error}", "check path and rights", file=name)) from error
     if size > MAX_BYTES:
         raise RequestError(_too_large(size, name))
     try:

@@ -42,6 +42,8 @@ class Provenance(_Record):
     schedule: str | None = None
     guidance: dict[str, Any] | None = None
     noise_device: str = ""
+    latent_path: str | None = None
+    varied: dict[str, str] = Field(default_factory=dict)
     extra: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -79,7 +81,8 @@ class Rejected(_Record):
 
 
 class Pair(_Record):
-    """`chosen` was better than `rejected`, by `margin` points of the overall score, under the same prompt.
+    """`chosen` was better than `rejected`, by `margin` in the unit of `metric` (points of the overall score; for
+    human judgements the share of votes for less against), under the same prompt.
 
     The fields *are* the JSON: prompt, chosen and rejected with their keys are the user's schema; the others,
     and each side's `provenance`, stand beside it. `id` names the two sounds under their group and strategy.
@@ -92,6 +95,7 @@ class Pair(_Record):
     group: str = ""
     strategy: str = ""
     margin: float | None = None
+    metric: str = "overall"
     labeller: str = ""
 
     schema_keys: ClassVar[tuple[str, ...]] = ("prompt", "chosen", "rejected")

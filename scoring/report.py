@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,10 +46,7 @@ class QualityReport(_Record):
 
     def defect_types(self) -> tuple[str, ...]:
         """Names of the defects found, each once, worst first."""
-        worst: dict[str, float] = {}
-        for d in self.defects:
-            worst[d.type] = max(worst.get(d.type, 0.0), d.severity)
-        return tuple(sorted(worst, key=lambda t: (-worst[t], t)))
+        return worst_first((d.type, d.severity) for d in self.defects)
 
     def field(self, path: str) -> float | tuple[str, ...] | None:
         """A field by name, as `select` and `when` use it: ``overall``, ``defects`` or any metric.
@@ -62,3 +60,15 @@ class QualityReport(_Record):
         if path in self.metrics:
             return self.metrics[path].value
         raise KeyError(f"no field '{path}' in the report; there is overall, defects, {', '.join(sorted(self.metrics))}")
+
+
+def worst_first(found: Iterable[tuple[str, float]]) -> tuple[str, ...]:
+    """Names of (name, severity), each once, by their largest severity; equal ones by name.
+
+    >>> worst_first([("hum", 0.2), ("clipping", 0.5), ("hum", 0.9)])
+    ('hum', 'clipping')
+    """
+    worst: dict[str, float] = {}
+    for name, severity in found:
+        worst[name] = max(worst.get(name, 0.0), severity)
+    return tuple(sorted(worst, key=lambda t: (-worst[t], t)))

@@ -26,6 +26,9 @@ EVIL = '</script><script>alert(1)</script> "quoted" & <img src=x onerror=alert(2
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
+pytestmark = pytest.mark.xdist_group("report")  # one process: what they share is made once
+
+
 def command(home: Path, *args: object) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "SEGUE_HOME": str(home), "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, "-m", "segue", *map(str, args)], env=env, capture_output=True, text=True, timeout=900)

@@ -295,8 +295,8 @@ def test_resume_refuses_other_weights(home, tmp_path, monkeypatch):
     from segue.pipeline import executor
 
     run = ladder().run(tmp_path / "out", home=home)
-    plain = executor._weights
-    monkeypatch.setattr(executor, "_weights", lambda prepared: {name: mark + "x" for name, mark in plain(prepared).items()})
+    plain = executor.weights_of
+    monkeypatch.setattr(executor, "weights_of", lambda prepared: {name: mark + "x" for name, mark in plain(prepared).items()})
     with pytest.raises(RequestError, match="weights"):
         resume(run.id, load=load, home=home)
 

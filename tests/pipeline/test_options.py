@@ -13,7 +13,7 @@ from segue.pipeline.catalog import Catalog
 from segue.pipeline.errors import Cancelled
 from segue.pipeline.events import CancelToken, TakeDone
 from segue.pipeline.models.memory import free_bytes
-from segue.pipeline.options import decide, tile_for
+from segue.pipeline.options import decide, micro_batch_for, tile_for
 from segue.presets.again import resume
 from segue.stages import Generate, Refine
 
@@ -82,3 +82,9 @@ def test_the_chunk_is_the_runs_own_however_much_is_free_when_it_goes_on(
     for path in (tmp_path / "whole/audio").iterdir():
         assert path.read_bytes() == (tmp_path / "cut/audio" / path.name).read_bytes()
     assert pipe.run(home=tmp_path / "home").stages[0].cached == 0  # a new run is made under what is free now
+
+
+def test_more_memory_never_means_a_smaller_batch() -> None:
+    sizes = [micro_batch_for("cuda", gigabytes * GIB) for gigabytes in range(0, 100)]
+    assert sizes == sorted(sizes) and sizes[0] == 1 and sizes[80] == 16
+    assert {micro_batch_for("cpu", gigabytes * GIB) for gigabytes in range(0, 100)} == {1}

@@ -103,7 +103,7 @@ def test_a_derived_pair_has_the_users_keys_and_the_other_facts_beside_them():
     beside = seen["chosen"]["provenance"]
     assert beside == {
         "take": "scored/1", "key": f"{1:040x}", "duration_s": 8.0, "rate_hz": 48_000, "pcm_sha256": f"{1:064x}",
-        "loudness_lufs": -14.0, "scorer": "segue 1", "noise_device": "cpu", **made,
+        "loudness_lufs": -14.0, "scorer": "segue 1", "noise_device": "cpu", "latent_path": None, "varied": {}, **made,
     }
     assert seen["margin"] == 5.0 and seen["group"] == "g1" and seen["labeller"] == "segue 1"
     assert seen["strategy"] == "same_prompt_different_seeds" and len(seen["id"]) == 16

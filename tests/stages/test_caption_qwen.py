@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.tiny_qwen import build_tiny_qwen2_audio
 from segue.pipeline.context import Job, Numerics
 from segue.pipeline.errors import RequestError, RunError
 from segue.pipeline.graph_checks import build_graph
@@ -18,42 +19,12 @@ from segue.pipeline.spec import Prompt
 from segue.pipeline.take import Audio, Signal, Take
 from segue.stages.caption import Caption
 from segue.stages.caption_qwen import Qwen2AudioCaptioner, folder_problem
-from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
-
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen2-Audio of 100,000 random parameters with its processor, as `save_pretrained` writes them."""
-    from transformers import (
-        PreTrainedTokenizerFast,
-        Qwen2AudioConfig,
-        Qwen2AudioForConditionalGeneration,
-        Qwen2AudioProcessor,
-        WhisperFeatureExtractor,
-    )
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    config = Qwen2AudioConfig(
-        audio_config={"model_type": "qwen2_audio_encoder", "num_mel_bins": 16, "encoder_layers": 1, "encoder_attention_heads": 2,
-                      "encoder_ffn_dim": 32, "d_model": 32, "max_source_positions": 1500},
-        text_config={"model_type": "qwen2", "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64,
-                     "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 4096,
-                     "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id},
-        audio_token_index=tokenizer.convert_tokens_to_ids("<|AUDIO|>"),
-    )
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("qwen2-audio-tiny")
-    Qwen2AudioForConditionalGeneration(config).save_pretrained(path)
-    Qwen2AudioProcessor(WhisperFeatureExtractor(feature_size=16), tokenizer).save_pretrained(path)
-    return path
+    return build_tiny_qwen2_audio(tmp_path_factory.mktemp("qwen2-audio-tiny"))
 
 
 def noise(seconds: float, seed: int = 0, rate_hz: int = 24_000) -> Audio:

@@ -16,6 +16,9 @@ from segue.training.evaluation.covers import judge_covers
 from segue.training.evaluation.repainting import judge_repaint
 from segue.training.evaluation.stems import judge_added
 
+pytestmark = pytest.mark.xdist_group("shipped")  # one process: what they share is made once
+
+
 EVALUATION = Path(__file__).parents[2] / "docs" / "evaluation.json"
 
 

@@ -1,0 +1,1 @@
+"""Dataset building overnight: plans, the runner, groups and pairs, export."""

@@ -1,0 +1,291 @@
+"""One process that works on a night: claims jobs, has their steps done by an engine, notes what became of them.
+
+The order of things: steps beside the model (judging, choosing, encoding, writing) go to the engine as soon as they may begin,
+and the model is given the next step at once, so that it seldom waits. Knows no stage type and no file but through ledger and
+engine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..pipeline.errors import Cancelled, RunError, SegueError
+from ..pipeline.events import CancelToken
+from .catalog import NightCatalog
+from .environment import disk_trouble, folder_bytes, is_the_places_fault
+from .ledger import Ledger
+from .schedule import Schedule, Step
+
+REPORT_S = 1.0  # how often a runner says where it stands
+ESTIMATE_S = 5.0  # and how often it asks how long it will still take
+POLL_S = 0.5
+DISK_S = 30.0   # how often the folder is measured, where the plan bounds it, and at most
+DISK_SHARE = 0.01  # of the time is spent on that
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A finished job: its result as JSON, its takes, the seconds it took."""
+
+    result: str
+    takes: int
+    seconds: float
+
+
+class Engine(Protocol):
+    """Who does the steps. Every call gives a future; a model step of the local engine is done when it returns."""
+
+    def steps(self, number: int) -> list[Step]:
+        """Open a job; raises `SegueError` where it can't be carried out."""
+
+    def room(self, weights: str) -> bool:
+        """Whether a step that needs these weights may be handed over now."""
+
+    def on_model(self, number: int, step: Step) -> Future[None]: ...
+    def beside(self, number: int, step: Step) -> Future[None]: ...
+    def keep(self, number: int) -> Future[Kept]: ...
+
+    def shut(self, number: int) -> None:
+        """The job is over."""
+
+    def figures(self) -> tuple[float, int]:
+        """Seconds the model was at work, and how often weights were changed."""
+
+    def trouble(self) -> str | None:
+        """What stands in the way of every job alike (a model that is gone), in words."""
+
+
+@dataclass
+class Limits:
+    """When a runner ends though there is work left."""
+
+    hours: float | None = None
+    disk_gb: float | None = None
+    patience_s: float = 600.0
+
+
+@dataclass
+class Progress:
+    """Where a runner stands, for whoever shows it."""
+
+    done: int
+    of: int
+    takes: int
+    pairs: int
+    seconds: float
+    left_s: float | None = None
+    note: str = ""
+
+
+@dataclass
+class Runner:
+    """Works until nothing is left, a budget is used up, or it is told to stop; `run` gives why it ended."""
+
+    owner: str
+    root: Path
+    catalog: NightCatalog
+    ledger: Ledger
+    engine: Engine
+    window: int
+    attempts: int
+    limits: Limits
+    cancel: CancelToken
+    on_progress: Callable[[Progress], None] | None = None
+    seconds_left: Callable[[], float | None] = lambda: None
+    schedule: Schedule = field(default_factory=Schedule)
+    jobs_done: int = 0
+    _pending: dict[Future[Any], tuple[int, Step | None]] = field(default_factory=dict)
+    _begun: float = field(default_factory=time.monotonic)
+    _reported: float = 0.0
+    _measured: tuple[float, str | None] = (0.0, None)
+    _estimated: tuple[float, float | None] = (0.0, None)
+
+    def run(self) -> str:
+        """Work; gives the reason for ending, in words. Raises `RunError` when something outside the jobs stood in the way for
+        longer than it has patience."""
+        try:
+            while True:
+                reason = self._why_end()
+                if reason is None and not self._guarded(self._turn):
+                    reason = "nothing is left to do"
+                if reason is not None:
+                    return reason
+        finally:
+            self._leave()
+
+    def _why_end(self) -> str | None:
+        if self.cancel.cancelled:
+            return "stopped on request"
+        if self.catalog.stop_asked():
+            return "stopped on request (segue night stop)"
+        if self.limits.hours is not None and time.monotonic() - self._begun >= 3600 * self.limits.hours:
+            return f"{self.limits.hours:g} hours are over"
+        spent = self.ledger.spent()
+        return f"budget used up: {spent}" if spent else self._folder_full()
+
+    def _folder_full(self) -> str | None:
+        if self.limits.disk_gb is None:
+            return None
+        due, told = self._measured
+        begun = time.monotonic()
+        if begun >= due:
+            used = folder_bytes(self.root) / 1e9
+            told = f"budget used up: {used:.2f} of {self.limits.disk_gb:g} GB" if used >= self.limits.disk_gb else None
+            now = time.monotonic()
+            self._measured = (now + max(DISK_S, (now - begun) / DISK_SHARE), told)
+        return told
+
+    # -- one turn -------------------------------------------------------------------------------------------
+
+    def _turn(self) -> bool:
+        """Do what there is to do now; False when nothing is left at all."""
+        self._collect()
+        self._report()
+        for number, step in self.schedule.beside():
+            self._pending[self.engine.beside(number, step)] = (number, step)
+        task = self.schedule.model(self.engine.room)
+        if task is None and self._claim():
+            return True
+        if task is not None:
+            number, step = task
+            self._pending[self.engine.on_model(number, step)] = (number, step)
+        elif self._pending:
+            wait(list(self._pending), timeout=POLL_S, return_when=FIRST_COMPLETED)
+        elif self.catalog.counts()["claimed"]:
+            time.sleep(POLL_S)  # another runner is at the rest; should it die, its jobs are free again
+        else:
+            self.ledger.settle()
+            return self.catalog.counts()["pending"] > 0 and not self.ledger.complete()
+        return True
+
+    def _claim(self) -> bool:
+        """Open the next window of jobs, unless two of them are open already."""
+        room = 2 * self.window - len(self.schedule)
+        trouble = disk_trouble(self.root)
+        if trouble is not None:
+            self._stand_still(trouble)
+            return True
+        numbers = self.catalog.claim(self.owner, min(room, self.window)) if room > 0 else []
+        for number in numbers:
+            try:
+                self.schedule.add(number, self.engine.steps(number))
+            except SegueError as error:
+                if self._failed(number, error):
+                    break  # all that was claimed is given back
+        return bool(numbers)
+
+    def _collect(self) -> None:
+        for future in [f for f in self._pending if f.done()]:
+            number, step = self._pending.pop(future)
+            error = future.exception()
+            if error is not None:
+                if self._failed(number, error):
+                    break  # nothing is pending any more
+            elif step is None:
+                self._finished(number, future.result())
+            elif self.schedule.done(number):
+                self._pending[self.engine.keep(number)] = (number, None)
+
+    def _finished(self, number: int, kept: object) -> None:
+        assert isinstance(kept, Kept)
+        self.catalog.finish(number, takes=kept.takes, seconds=kept.seconds, result=kept.result)
+        self._close(number)
+        self.jobs_done += 1
+        self.ledger.settle()
+
+    def _failed(self, number: int, error: BaseException) -> bool:
+        """Note why a job failed. Where what failed it would fail every other too, all jobs are laid down until that has passed
+        instead, and True is given."""
+        if not isinstance(error, Exception):
+            raise error
+        if isinstance(error, Cancelled):
+            self._close(number)
+            return False
+        trouble = disk_trouble(self.root) or (str(error) if is_the_places_fault(error) else None) or self.engine.trouble()
+        if trouble is not None:
+            self._stand_still(trouble)
+            return True
+        cause = str(error) if isinstance(error, SegueError) else f"{type(error).__name__}: {error}"
+        self.catalog.fail(number, cause[:2000], self.attempts)
+        self._close(number)
+        return False
+
+    def _close(self, number: int) -> None:
+        if number in self.schedule:
+            self.schedule.drop(number)
+        self.engine.shut(number)
+
+    # -- what no job can be blamed for ----------------------------------------------------------------------
+
+    def _guarded(self, turn: Callable[[], bool]) -> bool:
+        try:
+            return turn()
+        except RunError as error:
+            if not is_the_places_fault(error):
+                raise
+            self._stand_still(str(error))
+            return True
+
+    def _stand_still(self, trouble: str) -> None:
+        """Lay down all jobs and wait for the trouble to pass; raises `RunError` with it when it does not."""
+        self._lay_down()
+        until = time.monotonic() + self.limits.patience_s
+        while trouble:
+            if time.monotonic() >= until or self.cancel.cancelled:
+                raise RunError(f"{trouble}. The night has stopped; what was finished is kept, and the same command goes on")
+            self._show(f"waiting: {trouble}")
+            time.sleep(min(POLL_S, max(0.0, until - time.monotonic())))
+            trouble = disk_trouble(self.root) or self.engine.trouble() or ""
+        self.catalog.release(self.owner)
+
+    def _lay_down(self) -> None:
+        """Forget every open job; what is being done beside the model ends first."""
+        wait(list(self._pending))
+        self._pending.clear()
+        for number in self.schedule.numbers():
+            self._close(number)
+
+    def _leave(self) -> None:
+        """Finish what is at its last step, give back the rest."""
+        wait(list(self._pending))
+        try:
+            for future, (number, step) in list(self._pending.items()):
+                if step is None and future.exception() is None:
+                    self._finished(number, future.result())
+            self.catalog.release(self.owner)
+            self._report(last=True)
+        except RunError as error:
+            if not is_the_places_fault(error):
+                raise
+        finally:
+            self._pending.clear()
+            for number in self.schedule.numbers():
+                self._close(number)
+
+    # -- telling --------------------------------------------------------------------------------------------
+
+    def _report(self, last: bool = False) -> None:
+        now = time.monotonic()
+        if not last and now - self._reported < REPORT_S:
+            return
+        self._reported = now
+        busy, swaps = self.engine.figures()
+        self.catalog.report_runner(
+            self.owner, wall_s=now - self._begun, busy_s=busy, swaps=swaps, jobs=self.jobs_done, ended=last,
+        )  # fmt: skip
+        self._show("")
+
+    def _show(self, note: str) -> None:
+        if self.on_progress is not None:
+            now, counts, settled = time.monotonic(), self.catalog.counts(), self.catalog.settled()
+            if now - self._estimated[0] >= ESTIMATE_S:
+                self._estimated = (now, self.seconds_left())
+            done = counts["done"] + counts["quarantined"]
+            self.on_progress(Progress(
+                done, sum(counts.values()), settled.takes, settled.pairs, now - self._begun, self._estimated[1], note,
+            ))  # fmt: skip
