@@ -85,7 +85,7 @@ class Ledger:
                 rows.append([block, size, len(groups), sum(len(group.entries) for group in groups), len(pairs)])
             self.catalog.note("replacing", {"rows": rows, "names": dict(names)})
             self._finish_replacing()
-        return self.catalog.settled()
+            return self.catalog.settled()
 
     def _finish_replacing(self) -> None:
         """Put a record that was written anew into its place; done again by whoever comes next, where it was killed."""
