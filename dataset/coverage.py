@@ -107,7 +107,7 @@ def coverage(folder: Path) -> Coverage:
 def _by_take(groups: Path, shared: Set[str], combinations: Mapping[Stratum, Tally]) -> dict[str, Tally]:
     """The tally of every take of the groups whose id stands there for several strata: a prompt that a plan has twice, under
     other tags, gives two groups of one id."""
-    found = {}
+    found: dict[str, Tally] = {}
     with groups.open("rb") as lines:
         for head, line in zip(group_heads(groups), lines, strict=False):
             if head.id in shared:
