@@ -131,20 +131,18 @@ def test_a_night_that_begins_between_the_check_and_the_lock_loses_nothing(plan_f
     for name in ("whole", "night"):
         night(plan_file("budget: {takes: 1}\n"), name)
     night(plan_file(), "whole")
-    out, settle = tmp_path / "night", rescoring.Ledger.settle
+    out, judge = tmp_path / "night", rescoring.Judge
     record = (out / "groups.jsonl").read_bytes()
 
-    def meanwhile(ledger):
-        """Somebody goes on with the night when all looks at rest."""
-        count = settle(ledger)
-        with monkeypatch.context() as usual:
-            usual.setattr(rescoring.Ledger, "settle", settle)
-            night(plan_file())
-            if not ends:
-                ledger.catalog.begin_runner(process_mark(os.getpid()), "2026-01-01T00:00:00Z")
-        return count
+    def meanwhile(*told):
+        """Somebody goes on with the night when all has been looked at and was at rest."""
+        night(plan_file())
+        if not ends:
+            with NightCatalog(out / "night.sqlite3") as catalog:
+                catalog.begin_runner(process_mark(os.getpid()), "2026-01-01T00:00:00Z")
+        return judge(*told)
 
-    monkeypatch.setattr(rescoring.Ledger, "settle", meanwhile)
+    monkeypatch.setattr(rescoring, "Judge", meanwhile)
     if ends:
         assert rescore(out, every=True).takes == 12
     else:
