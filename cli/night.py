@@ -122,6 +122,9 @@ def _print_account(document: dict[str, Any]) -> None:
     output.say(f"night {document['name']}, seed {document['seed']}: {document['ended']}")
     output.say(f"{jobs['done']} jobs done, {jobs['pending'] + jobs['claimed']} left, {jobs['quarantined']} set aside; "
                f"{document['groups']} groups, {document['takes']} takes, {document['pairs']} pairs")
+    apart = (("refused", "refused by gates"), ("silent", "silent"), ("no_numbers", "with samples that are no numbers"))
+    if told := [f"{document[key]} {words}" for key, words in apart if document[key]]:
+        output.say(f"takes kept out of pairs: {', '.join(told)}")
     for failure in document["failures"][:5]:
         output.say(f"job {failure['job']} failed {failure['attempts']} times: {failure['cause']}")
     if document["runners"]:

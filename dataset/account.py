@@ -13,10 +13,18 @@ from ..pipeline.atomic import write_text
 from .catalog import NightCatalog
 from .folder import NightFolder
 from .pairing import collector_at_rest, lean_groups
-from .plan import Plan
+from .plan import Budget, Plan
 from .tallies import MARKS, NightTally
 
 FAILURES = 1000  # of this many jobs that went wrong the cause is told
+
+
+def in_force(plan: Plan, catalog: NightCatalog) -> Plan:
+    """The plan of a begun night with the budget it was last begun with: only that may differ from the plan that is kept."""
+    noted = catalog.fact("budget")
+    if noted is None:
+        return plan
+    return plan.model_copy(update={"budget": Budget(**noted)}).placed(plan._base, plan._file, plan._lines)
 
 
 def write_account(folder: NightFolder, plan: Plan, catalog: NightCatalog) -> dict[str, Any]:
@@ -27,7 +35,7 @@ def write_account(folder: NightFolder, plan: Plan, catalog: NightCatalog) -> dic
         "segue": metadata.version("segue-audio"), "numerics": catalog.fact("numerics"), "weights": catalog.fact("weights"),
         "budget": plan.budget.model_dump(exclude_none=True), "audio": plan.audio,
         "jobs": {**states, "settled_prompts": settled.blocks},
-        "groups": settled.groups, "takes": settled.takes, "pairs": _lines(folder),
+        "groups": settled.groups, "takes": settled.takes, "pairs": pairs_written(folder),
         **_takes(folder, plan), "failures": [vars(failure) for failure in catalog.failures(FAILURES)],
         "runners": [_runner(row) for row in catalog.runners()],
     }  # fmt: skip
@@ -35,7 +43,8 @@ def write_account(folder: NightFolder, plan: Plan, catalog: NightCatalog) -> dic
     return account
 
 
-def _lines(folder: NightFolder) -> int:
+def pairs_written(folder: NightFolder) -> int:
+    """How many pairs `pairs.jsonl` holds, those of judgements among them."""
     if not folder.pairs.exists():
         return 0
     with folder.pairs.open("rb") as file:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..pipeline.atomic import process_alive
 from ..pipeline.catalog_schema import catalog_error, open_database
+from ..pipeline.errors import RunError
 
 MIGRATIONS = ((
     "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -34,7 +35,7 @@ MIGRATIONS = ((
     """CREATE TABLE runners (
         owner TEXT PRIMARY KEY, started TEXT NOT NULL, wall_s REAL NOT NULL DEFAULT 0, busy_s REAL NOT NULL DEFAULT 0,
         swaps INTEGER NOT NULL DEFAULT 0, jobs INTEGER NOT NULL DEFAULT 0, ended INTEGER NOT NULL DEFAULT 0)""",
-),)
+), ("ALTER TABLE runners ADD COLUMN stop REAL",))
 
 
 @dataclass(frozen=True)
@@ -181,11 +182,16 @@ class NightCatalog:
 
     def results(self, block: int) -> list[tuple[int, str | None]] | None:
         """(number, result) of the block's jobs in order, None as the result of a quarantined one; None while one is not
-        finished."""
+        finished. Raises `RunError` where a job is done and its result is gone."""
         with self._using(write=False) as db:
             rows = db.execute("SELECT number, state, result FROM jobs WHERE block = ? ORDER BY number", (block,)).fetchall()
         if not rows or any(r["state"] not in ("done", "quarantined") for r in rows):
             return None
+        lost = [r["number"] for r in rows if r["state"] == "done" and r["result"] is None]
+        if lost:  # settled already, or somebody's hand: as an empty result its takes would leave the record
+            raise RunError(f"{self.path}: job {lost[0]} of prompt {block} is done, and what it made is not there, so the prompt "
+                           "can't be settled. Restore night.sqlite3 and groups.jsonl from one copy, or begin the night anew in "
+                           "another folder")
         return [(r["number"], r["result"]) for r in rows]
 
     def settle(self, block: int, *, bytes: int, groups: int, takes: int, pairs: int) -> None:
@@ -220,13 +226,20 @@ class NightCatalog:
             rows = db.execute("SELECT * FROM runners ORDER BY started, owner").fetchall()
         return tuple({**dict(r), "alive": not r["ended"] and process_alive(r["owner"])} for r in rows)
 
-    def ask_to_stop(self) -> None:
-        """Every runner ends after the stages it is at."""
-        self.note("stop", time.time())
-
-    def stop_asked(self) -> bool:
-        return self.fact("stop") is not None
-
-    def forget_stop(self) -> None:
+    def withdraw_runner(self, owner: str) -> None:
+        """It could not begin."""
         with self._using(write=True) as db:
-            db.execute("DELETE FROM facts WHERE name = 'stop'")
+            db.execute("DELETE FROM runners WHERE owner = ?", (owner,))
+
+    def ask_to_stop(self) -> int:
+        """Every runner there is now ends after the stages it is at; gives how many. One that begins later was not asked."""
+        with self._using(write=True) as db:
+            owners = [r["owner"] for r in db.execute("SELECT owner FROM runners WHERE NOT ended") if process_alive(r["owner"])]
+            db.executemany("UPDATE runners SET stop = ? WHERE owner = ?", [(time.time(), owner) for owner in owners])
+        return len(owners)
+
+    def stop_asked(self, owner: str | None = None) -> bool:
+        """Whether that runner was asked to stop; any living one, when left out."""
+        with self._using(write=False) as db:
+            rows = db.execute("SELECT owner FROM runners WHERE stop IS NOT NULL AND NOT ended").fetchall()
+        return any(r["owner"] == owner if owner is not None else process_alive(r["owner"]) for r in rows)

@@ -4,8 +4,9 @@ cells, against the plan's grid where it has one. Reads the record (`groups.jsonl
 from __future__ import annotations
 
 import itertools
+import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,15 +92,42 @@ def coverage(folder: Path) -> Coverage:
     """The coverage of a night's folder (or of any folder with a ``groups.jsonl``). Raises RequestError where there is none."""
     combinations: dict[Stratum, Tally] = defaultdict(Tally)
     of_group: dict[str, Tally] = {}
+    shared: set[str] = set()
     for head in group_heads(folder / "groups.jsonl"):
-        tally = of_group[head.id] = combinations[tuple(sorted(head.strata.items()))]
+        tally = combinations[tuple(sorted(head.strata.items()))]
+        if of_group.setdefault(head.id, tally) is not tally:
+            shared.add(head.id)
         tally.takes += head.takes
         tally.groups += 1
-    for group in pair_groups(folder / "pairs.jsonl"):
-        if group in of_group:
-            of_group[group].pairs += 1
+    _count_pairs(folder, of_group, _by_take(folder / "groups.jsonl", shared, combinations) if shared else {}, shared)
     plan = folder / "plan.yaml"
     return tallied(combinations, load_plan(plan).prompts.grid if plan.exists() else None)
+
+
+def _by_take(groups: Path, shared: Set[str], combinations: Mapping[Stratum, Tally]) -> dict[str, Tally]:
+    """The tally of every take of the groups whose id stands there for several strata: a prompt that a plan has twice, under
+    other tags, gives two groups of one id."""
+    found: dict[str, Tally] = {}
+    with groups.open("rb") as lines:
+        for head, line in zip(group_heads(groups), lines, strict=False):
+            if head.id in shared:
+                tally = combinations[tuple(sorted(head.strata.items()))]
+                found |= {entry["take"]: tally for entry in json.loads(line)["entries"]}
+    return found
+
+
+def _count_pairs(folder: Path, of_group: Mapping[str, Tally], of_take: Mapping[str, Tally], shared: Set[str]) -> None:
+    """Count every pair where its group belongs, by its chosen take where the group's id does not say it."""
+    path = folder / "pairs.jsonl"
+    if not path.exists():
+        return
+    with path.open("rb") as lines:
+        for group, line in zip(pair_groups(path), lines if shared else itertools.repeat(b""), strict=False):
+            tally = of_group.get(group)
+            if group in shared:
+                tally = of_take.get((json.loads(line)["chosen"].get("provenance") or {}).get("take", ""))
+            if tally is not None:
+                tally.pairs += 1
 
 
 def tallied(combinations: Mapping[Stratum, Tally], grid: Grid | None = None) -> Coverage:

@@ -39,17 +39,20 @@ def read_judgements(path: Path) -> list[Judgement]:
 
     Raises `RequestError` with every line that is none, and `RunError` where the file can't be read.
     """
-    return [judgement for _, judgement in _read(path)]
+    found, problems = _read(path)
+    if problems:
+        raise RequestError(problems)
+    return [judgement for _, judgement in found]
 
 
 def import_judgements(given: Path, kept: Path, groups: Iterable[GroupFacts]) -> Imported:
     """Check every line of `given` against `groups` and merge it into `kept`, which is replaced whole.
 
     A labeller's later word on two takes replaces the earlier one, at its place. Raises `RequestError` with every line that is
-    no judgement, or names an unknown group or take, or one take twice; `kept` is as it was then.
+    no judgement, or names an unknown group or take, or one take twice, all of them at once; `kept` is as it was then.
     """
-    lines = _read(given)
-    before = _read(kept) if kept.exists() else []
+    lines, problems = _read(given)
+    before, damaged = _read(kept) if kept.exists() else ([], [])
     named = {j.group for _, j in (*lines, *before)}
     takes: dict[str, dict[str, str]] = {}
     ids: list[str] = []  # of all groups, for a message's advice only
@@ -57,9 +60,9 @@ def import_judgements(given: Path, kept: Path, groups: Iterable[GroupFacts]) -> 
         ids.append(group.id)
         if group.id in named:
             takes.setdefault(group.id, {}).update(_names(group))
-    problems = [p for number, j in lines for p in _wrong(j, takes, ids, str(given), number)]
-    if problems:
-        raise RequestError(problems)
+    problems += [p for number, j in lines for p in _wrong(j, takes, ids, str(given), number)]
+    if problems or damaged:
+        raise RequestError([*damaged, *sorted(problems, key=lambda p: p.line or 0)])
     words = {_mark(j, takes): j for _, j in before}
     new = replaced = 0
     for _, judgement in lines:
@@ -113,12 +116,14 @@ def export_comparisons(path: Path, comparisons: Iterable[dict[str, Any]]) -> int
 # -- inside --------------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> list[tuple[int, Judgement]]:
+def _read(path: Path) -> tuple[list[tuple[int, Judgement]], list[Problem]]:
+    """The judgements of a file with the numbers of their lines, and what is wrong with its other lines."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise RunError(f"{path} can't be read: {error.strerror or error}") from error
-    found, problems = [], []
+    found: list[tuple[int, Judgement]] = []
+    problems: list[Problem] = []
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not line.strip():
             continue
@@ -126,9 +131,7 @@ def _read(path: Path) -> list[tuple[int, Judgement]]:
             found.append((number, Judgement.model_validate_json(line)))
         except ValidationError as error:
             problems += [_problem(e, str(path), number) for e in error.errors(include_url=False)]
-    if problems:
-        raise RequestError(problems)
-    return found
+    return found, problems
 
 
 def _problem(error: Any, file: str, line: int) -> Problem:

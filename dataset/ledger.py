@@ -25,7 +25,7 @@ from .folder import NightFolder
 from .jobs import Jobs
 from .judgements import rename_groups
 from .keeping import settle_file
-from .pairing import collector_at_rest, lean_groups
+from .pairing import collector_at_rest, held, lean_groups
 from .plan import Plan
 from .refusals import refusal
 
@@ -69,7 +69,7 @@ class Ledger:
         and nobody settles more until the new record stands. `names` are filled while the blocks are read: old id of a group to
         new, for the judgements. Either the old record stands or the new one, whenever it is killed; an error of `blocks` leaves
         the old one."""
-        with locked(self.folder.lock):
+        with held(self.folder):
             self._mend()
             self._per_stratum.clear()
             before = self.catalog.settled()
@@ -85,7 +85,7 @@ class Ledger:
                 rows.append([block, size, len(groups), sum(len(group.entries) for group in groups), len(pairs)])
             self.catalog.note("replacing", {"rows": rows, "names": dict(names)})
             self._finish_replacing()
-        return self.catalog.settled()
+            return self.catalog.settled()
 
     def _finish_replacing(self) -> None:
         """Put a record that was written anew into its place; done again by whoever comes next, where it was killed."""

@@ -67,12 +67,10 @@ def run_night(
         import_ray()  # before anything is begun
     folder = NightFolder(Path(out).absolute())
     given = plan if isinstance(plan, Plan) else load_plan(plan)
-    jobs, options, numerics = _begin(folder, given, options or RunOptions(), created)
+    owner = process_mark(os.getpid())
+    jobs, options, numerics = _begin(folder, given, options or RunOptions(), created, owner)
     own = jobs.plan
     with NightCatalog(folder.database) as catalog, Catalog(segue_home(home) / "catalog.sqlite3") as timings:
-        catalog.forget_stop()
-        owner = process_mark(os.getpid())
-        catalog.begin_runner(owner, _now())
         cancel = cancel or CancelToken()
         assert own.created is not None
         worker = Worker(folder, jobs, options, numerics, policy=own.audio, created=own.created, timings=timings,
@@ -99,8 +97,11 @@ def _engine(name: EngineName, worker: Worker, jobs: Jobs, workers: int, **heard:
     return RayEngine(worker, jobs, workers, **heard)
 
 
-def _begin(folder: NightFolder, given: Plan, options: RunOptions, created: str | None) -> tuple[Jobs, RunOptions, Numerics]:
-    """The night's jobs, options and numerics, as they were fixed when it was begun (now, where it was not)."""
+def _begin(
+    folder: NightFolder, given: Plan, options: RunOptions, created: str | None, owner: str
+) -> tuple[Jobs, RunOptions, Numerics]:
+    """The night's jobs, options and numerics, as they were fixed when it was begun (now, where it was not). `owner` is a runner
+    of it from as early on as the night can be stopped."""
     if not folder.exists():
         decided, numerics = decide(options)
         jobs = Jobs(given.begun(created or _now()))
@@ -108,12 +109,12 @@ def _begin(folder: NightFolder, given: Plan, options: RunOptions, created: str |
         folder.prepare()
         with locked(folder.lock):
             if not folder.exists():
-                _first(folder, jobs, decided, numerics)
+                _first(folder, jobs, decided, numerics, owner)
                 return jobs, decided, numerics
-    return _go_on(folder, given)
+    return _go_on(folder, given, owner)
 
 
-def _first(folder: NightFolder, jobs: Jobs, options: RunOptions, numerics: Numerics) -> None:
+def _first(folder: NightFolder, jobs: Jobs, options: RunOptions, numerics: Numerics, owner: str) -> None:
     """Keep the prompts, fill the queue; the plan itself is written last: with it the night is begun."""
     folder.clear_unbegun()
     plan = jobs.plan
@@ -127,6 +128,7 @@ def _first(folder: NightFolder, jobs: Jobs, options: RunOptions, numerics: Numer
             catalog.note("presets", _presets(jobs))
             catalog.note("prompts", jobs.blocks)
             catalog.fill((number, jobs.block_of(number), jobs.kind(number)) for number in range(len(jobs)))
+            catalog.begin_runner(owner, _now())
         write_text(folder.groups, "", "the night's record")
         write_text(folder.plan, plan.to_yaml(), "the night's plan")
     except BaseException:
@@ -134,7 +136,7 @@ def _first(folder: NightFolder, jobs: Jobs, options: RunOptions, numerics: Numer
         raise
 
 
-def _go_on(folder: NightFolder, given: Plan) -> tuple[Jobs, RunOptions, Numerics]:
+def _go_on(folder: NightFolder, given: Plan, owner: str) -> tuple[Jobs, RunOptions, Numerics]:
     """The night as it was begun; raises `RequestError` where `given` is another plan, or weights or libraries are others."""
     folder.prepare()
     kept = load_plan(folder.plan)
@@ -146,26 +148,36 @@ def _go_on(folder: NightFolder, given: Plan) -> tuple[Jobs, RunOptions, Numerics
             f"there: segue night {folder.plan} --out {folder.root}", key="out",
         ))  # fmt: skip
     plan = kept.model_copy(update={"budget": given.budget}).placed(kept._base, kept._file, kept._lines)
-    jobs = Jobs(plan, folder.prompts)
     with NightCatalog(folder.database) as catalog:
-        options = RunOptions(**catalog.fact("options"))
-        numerics, then = numerics_of(options), Numerics(**catalog.fact("numerics"))
-        changed = {k: v for k, v in then.versions.items() if numerics.versions.get(k) != v}
-        if changed:
-            told = ", ".join(f"{k}: then {v}, now {numerics.versions.get(k)}" for k, v in changed.items())
+        catalog.begin_runner(owner, _now())
+        try:
+            jobs = Jobs(plan, folder.prompts)
+            return (jobs, *_unchanged(folder, jobs, catalog))
+        except BaseException:
+            catalog.withdraw_runner(owner)
+            raise
+
+
+def _unchanged(folder: NightFolder, jobs: Jobs, catalog: NightCatalog) -> tuple[RunOptions, Numerics]:
+    """The options and numerics of the night; raises `RequestError` where what it was begun with is not there any more."""
+    options = RunOptions(**catalog.fact("options"))
+    numerics, then = numerics_of(options), Numerics(**catalog.fact("numerics"))
+    changed = {k: v for k, v in then.versions.items() if numerics.versions.get(k) != v}
+    if changed:
+        told = ", ".join(f"{k}: then {v}, now {numerics.versions.get(k)}" for k, v in changed.items())
+        raise RequestError(Problem(
+            f"the night in {folder.root} was begun with other library versions or processor ({told}), so its takes can't be "
+            "made with the same bytes", "restore those versions, or begin a new night in another folder",
+        ))
+    for what, now in (("presets", _presets(jobs)), ("weights", _weights(jobs, options.offline))):
+        before = catalog.fact(what)
+        others = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        if others:
             raise RequestError(Problem(
-                f"the night in {folder.root} was begun with other library versions or processor ({told}), so its takes can't be "
-                "made with the same bytes", "restore those versions, or begin a new night in another folder",
+                f"the {what} of {', '.join(others)} are not those the night in {folder.root} was begun with",
+                "put back what was there then, or begin a new night in another folder",
             ))
-        for what, now in (("presets", _presets(jobs)), ("weights", _weights(jobs, options.offline))):
-            before = catalog.fact(what)
-            others = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-            if others:
-                raise RequestError(Problem(
-                    f"the {what} of {', '.join(others)} are not those the night in {folder.root} was begun with",
-                    "put back what was there then, or begin a new night in another folder",
-                ))
-    return jobs, options, numerics
+    return options, numerics
 
 
 def _weights(jobs: Jobs, offline: bool) -> dict[str, str]:
@@ -188,10 +200,7 @@ def stop_night(out: str | Path) -> int:
     folder = NightFolder(Path(out).absolute())
     folder.must_exist()
     with NightCatalog(folder.database) as catalog:
-        alive = sum(1 for runner in catalog.runners() if runner["alive"])
-        if alive:
-            catalog.ask_to_stop()
-    return alive
+        return catalog.ask_to_stop()
 
 
 def _now() -> str:

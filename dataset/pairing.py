@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..pipeline.atomic import locked, write_atomic
+from ..pipeline.atomic import locked, write_atomic, write_error
 from ..pipeline.errors import Problem, RequestError, RunError
 from ..scoring.lean_groups import LeanGroup
 from ..scoring.pair_audit import Auditor
@@ -85,8 +85,9 @@ def write_pairs(
     folder: NightFolder, strategies: Sequence[PairStrategy], quotas: Quota | None = None, *, auditor: Auditor | None = None,
     on_warning: Warn | None = None,
 ) -> dict[str, int]:
-    """Replace `pairs.jsonl` by what `derived` gives; the number of pairs of each strategy by its name."""
-    with locked(folder.lock) if folder.exists() else contextlib.nullcontext():  # a running night is between two prompts then
+    """Replace `pairs.jsonl` by what `derived` gives; the number of pairs of each strategy by its name. Raises `RunError` where
+    the folder can't be written, and what `lean_groups` raises."""
+    with held(folder) if folder.exists() else contextlib.nullcontext():  # a running night is between two prompts then
         counts: Counter[str] = Counter()
 
         def lines() -> Iterator[bytes]:
@@ -99,6 +100,17 @@ def write_pairs(
             first = next(found, b"")  # before a file is begun: where there is no record, nothing is made
             write_atomic(folder.pairs, itertools.chain((first,), found), "the preference pairs")
     return dict(sorted(counts.items()))
+
+
+@contextlib.contextmanager
+def held(folder: NightFolder) -> Iterator[None]:
+    """Nobody else writes the night's record meanwhile; waits for whoever does. Raises `RunError` where there can be no lock."""
+    with contextlib.ExitStack() as lock:
+        try:
+            lock.enter_context(locked(folder.lock))
+        except OSError as error:
+            raise write_error("the night's lock", folder.lock, error) from error
+        yield
 
 
 @contextlib.contextmanager

@@ -85,7 +85,7 @@ def rescore(out: str | Path, *, every: bool = False) -> Rescored:
                 after = ledger.replace(blocks, judge.names)
         finally:
             judge.close()
-        kept = copy.place_if_changed()
+        kept = copy.place_if_changed(after.bytes)
         pairs = sum(write_pairs(folder, plan.strategies, plan.quotas).values())
         write_account(folder, plan, catalog)
     return Rescored(after.takes, judge.scored, "+".join(sorted(judge.scorers)), pairs_before, pairs, kept)
@@ -110,24 +110,30 @@ class _Copy:
 
     def make(self) -> None:
         """Copy the record, unless these very bytes were kept before. Raises `RunError` when the disk refuses."""
-        self._mark = _digest(self._folder.groups)
+        self._mark = _digest(self._folder.groups, self._folder.groups.stat().st_size)
         self._made = not self._place.exists()
         if self._made:
             with self._folder.groups.open("rb") as file:
                 write_atomic(self._place, iter(lambda: file.read(1 << 20), b""), "the record as it was")
 
-    def place_if_changed(self) -> str | None:
-        """Where the copy lies; None where the record has come out the same, and then a copy made for nothing is removed."""
-        if _digest(self._folder.groups) != self._mark:
+    def place_if_changed(self, size: int) -> str | None:
+        """Where the copy lies; None where the new record, `size` bytes long, has come out the same, and then a copy made for
+        nothing is removed."""
+        if _digest(self._folder.groups, size) != self._mark:
             return str(self._place)
         if self._made:
             self._place.unlink()
         return None
 
 
-def _digest(groups: Path) -> str:
+def _digest(groups: Path, size: int) -> str:
+    """Of the record's first `size` bytes; a night may have written more."""
+    found, left = hashlib.sha256(), size
     with groups.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        while left and (data := file.read(min(left, 1 << 20))):
+            found.update(data)
+            left -= len(data)
+    return found.hexdigest()[:12]
 
 
 class Judge:

@@ -121,7 +121,7 @@ class Runner:
     def _why_end(self) -> str | None:
         if self.cancel.cancelled:
             return "stopped on request"
-        if self.catalog.stop_asked():
+        if self.catalog.stop_asked(self.owner):
             return "stopped on request (segue night stop)"
         if self.limits.hours is not None and time.monotonic() - self._begun >= 3600 * self.limits.hours:
             return f"{self.limits.hours:g} hours are over"

@@ -15,6 +15,7 @@ from ..pipeline.errors import RequestError
 from ..pipeline.home import segue_home
 from ..pipeline.prepare import prepare
 from ..pipeline.timings import expected_seconds
+from .account import in_force
 from .catalog import Failure, NightCatalog
 from .folder import NightFolder
 from .jobs import Jobs
@@ -49,8 +50,8 @@ def night_status(out: str | Path, *, home: str | Path | None = None) -> Status:
     """Where the night in `out` stands. Raises `RequestError` where there is none."""
     folder = NightFolder(Path(out).absolute())
     folder.must_exist()
-    plan = load_plan(folder.plan)
     with NightCatalog(folder.database) as catalog:
+        plan = in_force(load_plan(folder.plan), catalog)
         states, settled = catalog.counts(), catalog.settled()
         runners = catalog.runners()
         alive = [r for r in runners if r["alive"]]

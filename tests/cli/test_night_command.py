@@ -43,6 +43,25 @@ def test_a_plan_is_carried_out_and_goes_on(segue, plan, tmp_path):
     assert "0 of 4 takes scored anew" in segue("night", "rescore", tmp_path / "n").out
 
 
+def test_takes_that_are_in_no_pair_are_told(segue, plan, tmp_path):
+    open_, gated = (segue("night", plan, "--out", tmp_path / name, "--set", f"gates.overall_min={least}")
+                    for name, least in (("all", 0), ("none", 10)))  # fmt: skip
+    assert open_.code == gated.code == 0 and "refused" not in open_.out
+    assert "takes kept out of pairs: 4 refused by gates" in gated.out and "0 silent" not in gated.out, gated
+    assert "4 takes, 0 pairs" in gated.out
+
+
+def test_a_night_whose_record_can_t_be_locked_is_told(segue, plan, tmp_path):
+    assert segue("night", plan, "--out", tmp_path / "n").code == 0
+    before, lock = (tmp_path / "n" / "pairs.jsonl").read_bytes(), tmp_path / "n" / "work" / "lock"
+    lock.unlink()
+    lock.mkdir()  # no file can be opened there, whoever runs this
+    done = segue("pairs", tmp_path / "n")
+    told = " ".join(done.err.split())
+    assert done.code == 1 and "could not write the night's lock" in told and "unexpected" not in told, done
+    assert (tmp_path / "n" / "pairs.jsonl").read_bytes() == before and segue("pairs", tmp_path / "n", "--dry-run").code == 0
+
+
 @pytest.mark.parametrize("arguments, told", [
     (["night", "no-such-plan", "--out", "x"], "there is no plan and no file 'no-such-plan'"),
     (["night", "PLAN", "--out", "x", "--set", "strategies=[{compare: seeds, rule: topkk}]"], "topkk"),

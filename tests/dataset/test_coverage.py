@@ -70,6 +70,20 @@ def test_counts_are_those_of_the_records_read_whole(tmp_path: Path) -> None:
     assert found.emptiest(2)[0][1].groups == min(t.groups for t in cells.values())
 
 
+def test_a_prompt_that_stands_twice_under_other_tags_gives_each_stratum_its_own_pairs(tmp_path: Path) -> None:
+    groups = [group(i, takes=takes) for i, takes in enumerate((2, 4, 3, 5))]
+    twins = [g.model_copy(update={"id": "same", "strata": {"genre": genre}})
+             for g, genre in zip(groups[:3], ("jazz", "funk", "jazz"), strict=True)]  # fmt: skip
+    write(tmp_path, [*twins, groups[3].model_copy(update={"strata": {"genre": "jazz"}})])
+    each = [len(pairs_best_worst(g, k=2)) for g in groups]
+    found = coverage(tmp_path)
+    assert found.axes["genre"] == {"jazz": Tally(10, 3, each[0] + each[2] + each[3]), "funk": Tally(4, 1, each[1])}
+    assert found.total.pairs == sum(each) and each[1] > 1
+    with (tmp_path / "groups.jsonl").open("ab") as file:
+        file.write(b'{"id":"same"')  # a line being written
+    assert coverage(tmp_path).axes == found.axes
+
+
 def test_the_grid_s_empty_cells_are_there_with_zeros(tmp_path: Path) -> None:
     write(tmp_path, [group(i, takes=2) for i in range(2)])  # jazz slow, funk fast
     (tmp_path / "plan.yaml").write_text(

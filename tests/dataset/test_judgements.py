@@ -142,6 +142,19 @@ def test_unknown_groups_and_takes_are_told_with_their_line(tmp_path: Path) -> No
     assert not (tmp_path / "judgements.jsonl").exists()
 
 
+def test_what_is_wrong_is_told_at_once_whatever_it_is(tmp_path: Path) -> None:
+    kept = file_of(tmp_path / "judgements.jsonl", line("g2/t0", "g2/t1"), "torn")
+    wrong = file_of(
+        tmp_path / "in.jsonl", line("g1/t0", "g1/t7"), "{", {**line("g1/t0", "g1/t1"), "group": "g3"}, line("g1/t0", "g1/t1"),
+        line("g1/t1", "g1/t1"), {"group": "g1"},
+    )
+    with pytest.raises(RequestError) as caught:
+        import_judgements(wrong, kept, GROUPS)
+    assert [(Path(p.file or "").name, p.line, p.key) for p in caught.value.problems] == [
+        ("judgements.jsonl", 2, None), ("in.jsonl", 1, "rejected"), ("in.jsonl", 2, None), ("in.jsonl", 3, "group"),
+        ("in.jsonl", 5, "rejected"), ("in.jsonl", 6, "chosen"), ("in.jsonl", 6, "rejected"), ("in.jsonl", 6, "labeller")]
+
+
 def test_a_files_bytes_may_be_odd(tmp_path: Path) -> None:
     marked = tmp_path / "in.jsonl"
     marked.write_bytes(b"\xef\xbb\xbf" + json.dumps(line("g1/t0", "g1/t1", note="naïve 🎷")).encode() + b"\r\n\r\n")

@@ -39,7 +39,8 @@ class Night:
 
     def finish(self, number: int) -> None:
         """Four takes of a job, worth four pairs of two best and two worst."""
-        takes = [scored_take(i, float(i), prefix=f"{number:06d}/scored/", latent_path="latents/x") for i in range(4)]
+        named = [scored_take(i, float(i), prefix=f"{number:06d}", latent_path="latents/x") for i in range(4)]
+        takes = [take.model_copy(update={"take": f"{number:06d}/scored/{take.index}"}) for take in named]
         scored = tuple(Scored(chance=f"g{number}", prompt={}, inputs={}, entry=take) for take in takes)
         result = JobResult(scored=scored, keys=()).model_dump_json()
         self.catalog.finish(number, takes=4, seconds=1.0, result=result)

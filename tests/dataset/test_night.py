@@ -216,3 +216,42 @@ def test_the_same_from_python(plan_file, tmp_path):
 
     done = run_night(load_plan(plan_file()), tmp_path / "night", created="2026-01-01T00:00:00Z")
     assert done.account["takes"] == 12
+
+
+def test_a_later_start_does_not_take_a_wish_to_stop_back(plan_file, night, tmp_path):
+    plan, asked = plan_file(), []
+
+    def stop_and_start_again(progress):
+        if not asked:
+            asked.append(stop_night(tmp_path / "night"))
+            assert ended(fork(lambda: night(plan, hours=0.0))) == 0
+
+    done = night(plan, on_progress=stop_and_start_again)
+    assert asked == [1] and done.reason == "stopped on request (segue night stop)"
+    assert len(json.loads((tmp_path / "night" / "night.json").read_text())["runners"]) == 2
+
+
+def test_a_wish_to_stop_counts_while_a_night_still_begins(plan_file, night, tmp_path, monkeypatch):
+    from segue.dataset import night as night_module
+
+    plan = plan_file()
+    night(plan, hours=0.0)
+    weights = night_module._weights
+
+    def stopped_meanwhile(jobs, offline):
+        assert stop_night(tmp_path / "night") == 1
+        return weights(jobs, offline)
+
+    monkeypatch.setattr(night_module, "_weights", stopped_meanwhile)
+    assert night(plan).reason == "stopped on request (segue night stop)"
+
+
+def test_a_start_that_is_refused_leaves_no_runner(plan_file, night, tmp_path, monkeypatch):
+    from segue.dataset import night as night_module
+
+    plan = plan_file()
+    night(plan, hours=0.0)
+    monkeypatch.setattr(night_module, "_weights", lambda jobs, offline: {"run 0, stage drafts": "others"})
+    with pytest.raises(RequestError, match="are not those the night"):
+        night(plan)
+    assert night_status(tmp_path / "night").running == 0

@@ -56,7 +56,8 @@ def test_a_block_is_settled_when_all_its_jobs_are_finished(catalog):
         catalog.fail(1, "broken", 3)
     assert catalog.results(0) == [(0, "zero"), (1, None)]
     catalog.settle(0, bytes=10, groups=1, takes=2, pairs=1)
-    assert catalog.results(0) == [(0, None), (1, None)]  # not kept twice
+    with pytest.raises(RunError, match=r"job 0 of prompt 0 is done, and what it made is not there"):  # not settled twice
+        catalog.results(0)
     settled = catalog.settled()
     assert (settled.blocks, settled.bytes, settled.groups, settled.takes, settled.pairs) == (1, 10, 1, 2, 1)
 
@@ -68,11 +69,38 @@ def test_runners_and_the_wish_to_stop(catalog):
     assert [(r["alive"], r["busy_s"]) for r in catalog.runners()] == [(True, 1.9), (False, 0.0)]
     catalog.report_runner(ME, wall_s=2.0, busy_s=1.9, swaps=2, jobs=3, ended=True)
     assert not any(r["alive"] for r in catalog.runners())
+    assert catalog.ask_to_stop() == 0 and not catalog.stop_asked()
+
+
+def test_a_wish_to_stop_is_for_those_who_work_then(catalog):
+    other = process_mark(os.getppid())
+    for owner in (ME, DEAD):
+        catalog.begin_runner(owner, "2026-01-01T00:00:00Z")
+    assert not catalog.stop_asked() and not catalog.stop_asked(ME)
+    assert catalog.ask_to_stop() == 1
+    catalog.begin_runner(other, "2026-01-01T00:00:01Z")  # a later start neither hears it nor takes it back
+    assert catalog.stop_asked() and catalog.stop_asked(ME) and not catalog.stop_asked(other) and not catalog.stop_asked(DEAD)
+    catalog.report_runner(ME, wall_s=2.0, busy_s=1.9, swaps=2, jobs=3, ended=True)
     assert not catalog.stop_asked()
-    catalog.ask_to_stop()
-    assert catalog.stop_asked()
-    catalog.forget_stop()
-    assert not catalog.stop_asked()
+
+
+def test_a_queue_made_before_runners_were_asked_one_by_one_is_opened(tmp_path):
+    from segue.dataset.catalog import MIGRATIONS
+    from segue.pipeline.catalog_schema import open_database
+
+    open_database(tmp_path / "old.sqlite3", MIGRATIONS[:1]).close()
+    with NightCatalog(tmp_path / "old.sqlite3") as old:
+        old.begin_runner(ME, "2026-01-01T00:00:00Z")
+        assert old.ask_to_stop() == 1 and old.stop_asked(ME)
+
+
+def test_a_job_that_is_done_and_lost_is_told(catalog):
+    catalog.claim(ME, 2)
+    for number in (0, 1):
+        catalog.finish(number, takes=2, seconds=1, result="made")
+    sqlite3.connect(catalog.path, isolation_level=None).execute("UPDATE jobs SET result = NULL WHERE number = 1")
+    with pytest.raises(RunError, match=r"job 1 of prompt 0 is done, .*Restore"):
+        catalog.results(0)
 
 
 def test_a_queue_that_is_filled_halfway_is_not_filled(catalog):

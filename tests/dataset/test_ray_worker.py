@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from helpers.night_files import night_files
+from segue.dataset.entries import JobResult
 from segue.dataset.environment import is_the_places_fault
 from segue.dataset.folder import NightFolder
 from segue.dataset.jobs import Jobs
+from segue.dataset.keeping import settle_file
+from segue.dataset.ledger import entry_place
 from segue.dataset.plan import load_plan
 from segue.dataset.ray_cluster import Need, _must_hold, import_ray
 from segue.dataset.ray_engine import _gpus
@@ -56,6 +59,9 @@ def test_steps_done_here_and_there_keep_what_one_process_keeps(brief, night, pla
         kept[number] = workers[2].keep(number).kept
         assert [worker._made._open for worker in workers] == [{}] * 3
     assert [kept[n].takes for n in range(3)] == [4, 4, 4]
+    for one in (one for n in range(3) for one in JobResult.model_validate_json(kept[n].result).scored):
+        for kind in ("audio", "latents"):  # as the ledger does
+            assert settle_file(NightFolder(tmp_path / "night"), kind, *entry_place(one.entry), stays=True) is not None
     night(plan_file(), "local")
     apart = {"groups.jsonl", "pairs.jsonl"}  # the ledger's
     there, local = night_files(tmp_path / "night"), night_files(tmp_path / "local")

@@ -1,14 +1,18 @@
 """Old takes under a new scorer: the same sounds, other marks; the old record stays; a kill in between costs nothing."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from helpers.night_files import night_files
 from segue.dataset import ledger as ledgers
 from segue.dataset import rescore as rescoring
+from segue.dataset.catalog import NightCatalog
 from segue.dataset.judgements import read_judgements
 from segue.dataset.rescore import rescore
+from segue.dataset.status import night_status
+from segue.pipeline.atomic import process_mark
 from segue.pipeline.errors import RequestError
 from segue.scoring.groups import Group
 from segue.stages import score as stage
@@ -38,7 +42,7 @@ def test_the_same_scorer_changes_nothing(plan_file, night, tmp_path):
     assert (done.scored, done.takes, done.kept) == (0, 12, None) and night_files(tmp_path / "night") == before
     done = rescore(tmp_path / "night", every=True)  # decoded from latents, measured again: the very same figures
     after = night_files(tmp_path / "night")
-    assert done.scored == 12 and {n: after[n] for n in before} == before
+    assert done.scored == 12 and done.kept is None and after == before  # nothing is kept of what is as it was
 
 
 def test_a_new_scorer_gives_new_marks_and_pairs(plan_file, night, new_scorer, monkeypatch, tmp_path):
@@ -82,8 +86,77 @@ def test_a_kill_in_between_costs_nothing(plan_file, night, new_scorer, monkeypat
     assert night_files(out) == night_files(tmp_path / "other")
 
 
-def test_a_night_that_runs_is_not_rescored(plan_file, night, monkeypatch, tmp_path):
+def test_what_was_kept_once_stays(plan_file, night, new_scorer, monkeypatch, tmp_path):
+    out = tmp_path / "night"
+    with monkeypatch.context() as old:
+        old.setattr(stage, "SCORER_VERSION", "2")
+        night(plan_file())
+        first = night_files(out)["groups.jsonl"]
+    there = Path(rescore(out).kept)
+    with monkeypatch.context() as old:
+        old.setattr(stage, "SCORER_VERSION", "2")
+        back = Path(rescore(out).kept)  # the very record of the beginning
+        assert night_files(out)["groups.jsonl"] == first == night_files(out)[there.name] and back != there
+        assert rescore(out).kept is None and rescore(out, every=True).kept is None
+    assert there.is_file() and back.is_file()
+
+
+def test_pairs_are_counted_as_they_are_written(plan_file, night, tmp_path):
+    path = plan_file()
+    path.write_text(path.read_text().replace("strategies:\n", "strategies:\n  - {compare: human}\n"))
+    night(path)
+    out = tmp_path / "night"
+    first = Group.from_json((out / "groups.jsonl").read_bytes().splitlines()[0])
+    said = {"group": first.id, "chosen": first.entries[0].take, "rejected": first.entries[1].take, "labeller": "ann"}
+    (out / "judgements.jsonl").write_text(json.dumps(said) + "\n")
+    rescore(out)
+    done, lines = rescore(out), (out / "pairs.jsonl").read_bytes().splitlines()
+    assert (done.pairs_before, done.pairs) == (len(lines), len(lines))
+    with NightCatalog(out / "night.sqlite3") as catalog:
+        assert len(lines) == catalog.settled().pairs + 1  # that of the judgement
+
+
+def test_a_night_that_runs_is_not_rescored(plan_file, night, tmp_path):
     night(plan_file())
-    monkeypatch.setattr(rescoring.NightCatalog, "runners", lambda self: ({"alive": True},))
+    with NightCatalog(tmp_path / "night" / "night.sqlite3") as catalog:
+        catalog.begin_runner(process_mark(os.getpid()), "2026-01-01T00:00:00Z")
+    before = night_files(tmp_path / "night")
     with pytest.raises(RequestError, match="1 processes work on the night"):
         rescore(tmp_path / "night")
+    assert night_files(tmp_path / "night") == before
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_night_that_begins_between_the_check_and_the_lock_loses_nothing(plan_file, night, monkeypatch, tmp_path, ends):
+    for name in ("whole", "night"):
+        night(plan_file("budget: {takes: 1}\n"), name)
+    night(plan_file(), "whole")
+    out, judge = tmp_path / "night", rescoring.Judge
+    record = (out / "groups.jsonl").read_bytes()
+
+    def meanwhile(*told):
+        """Somebody goes on with the night when all has been looked at and was at rest."""
+        night(plan_file())
+        if not ends:
+            with NightCatalog(out / "night.sqlite3") as catalog:
+                catalog.begin_runner(process_mark(os.getpid()), "2026-01-01T00:00:00Z")
+        return judge(*told)
+
+    monkeypatch.setattr(rescoring, "Judge", meanwhile)
+    if ends:
+        assert rescore(out, every=True).takes == 12
+    else:
+        with pytest.raises(RequestError, match="1 processes work on the night"):
+            rescore(out, every=True)
+    assert len(record) < len((out / "groups.jsonl").read_bytes()) and night_files(out) == night_files(tmp_path / "whole")
+
+
+def test_the_budget_is_that_of_the_last_beginning(plan_file, night, tmp_path):
+    night(plan_file("budget: {takes: 4}\n"))
+    out = tmp_path / "night"
+    assert night_status(out).budget == {"takes": 4} and night_status(out).eta_s is not None
+    with NightCatalog(out / "night.sqlite3") as catalog:
+        catalog.note("budget", {"takes": 8, "hours": 2.0})  # what a beginning notes
+    assert night_status(out).budget == {"takes": 8, "hours": 2.0}
+    rescore(out)
+    assert json.loads((out / "night.json").read_text())["budget"] == {"takes": 8, "hours": 2.0}

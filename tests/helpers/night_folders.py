@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 from segue.dataset.folder import NightFolder
-from segue.dataset.keeping import keep_latent
+from segue.dataset.keeping import keep_latent, settle_file
 from segue.pipeline.audio_file import samples_sha256, write_audio
 from segue.pipeline.context import Numerics
 from segue.pipeline.keys import numerics_facts
@@ -64,8 +64,11 @@ class NightWriter:
         samples = FRAMES * self.info.hop_length - 10
         audio = self.decoded(frames, samples)
         kept = Latent(frames, self.info.frame_rate_hz, self.info.codec, samples=samples)
-        take = Take("judged", index, seed, prompt, f"{seed:040x}", Signal(audio, kept))
-        place = keep_latent(self.folder, job, take, self.model) if latent else None
+        take = Take("judged", index, seed, prompt, f"{seed:040x}", Signal(audio, kept, decodes=True))
+        place = None
+        if latent:
+            keep_latent(self.folder, job, take, self.model)
+            place = settle_file(self.folder, "latents", job, "judged", index, stays=True)
         flac = self.folder.places("audio", job, "judged", index)[0]
         if self.audio == "all" or not latent:
             write_audio(flac, audio, tags={"SEGUE_SEED": str(seed)})
