@@ -26,6 +26,7 @@ from ..pipeline.session import threads
 from ..pipeline.yaml_text import to_yaml
 from .account import write_account
 from .catalog import NightCatalog
+from .environment import Limits
 from .folder import NightFolder
 from .jobs import Jobs
 from .ledger import Ledger
@@ -33,7 +34,7 @@ from .local import LocalEngine
 from .pairing import write_pairs
 from .plan import Plan, differences, load_plan
 from .ray_cluster import import_ray
-from .runner import Limits, Progress, Runner
+from .runner import Progress, Runner
 from .status import seconds_left
 from .work import Worker
 
