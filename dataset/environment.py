@@ -65,7 +65,7 @@ class Ordeal:
         """Seconds of patience left. It runs from the first time this is asked, whatever has passed meanwhile."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
-        return self._since + self.patience_s - now
+        return self.patience_s - (now - self._since)
 
     def failed(self, number: int) -> bool:
         """A job failed; gives whether it is to blame (its attempt is then charged), and not what fails every job."""

@@ -154,13 +154,13 @@ class Runner:
 
     def _claim(self) -> bool:
         """Open the next window of jobs, unless two of them are open already."""
-        room = 2 * self.window - len(self.schedule)
-        trouble = place.disk_trouble(self.root)
-        if trouble is not None:
+        most = min(2 * self.window - len(self.schedule), self.window)
+        if most <= 0:
+            return False
+        if (trouble := place.disk_trouble(self.root)) is not None:
             self._stand_still(trouble)
             return True
-        most, shun = max(0, min(room, self.window)), self._ordeal.charged
-        numbers = self.catalog.claim(self.owner, most, shun=shun, spare=not len(self.schedule)) if most else []
+        numbers = self.catalog.claim(self.owner, most, shun=self._ordeal.charged, spare=not len(self.schedule))
         for number in numbers:
             try:
                 self.schedule.add(number, self.engine.steps(number))
