@@ -73,6 +73,7 @@ def run_night(
     own = jobs.plan
     with NightCatalog(folder.database) as catalog, Catalog(segue_home(home) / "catalog.sqlite3") as timings:
         cancel = cancel or CancelToken()
+        catalog.note("budget", own.budget.model_dump(exclude_none=True))
         assert own.created is not None
         worker = Worker(folder, jobs, options, numerics, policy=own.audio, created=own.created, timings=timings,
                         on_event=on_event, cancel=cancel)  # fmt: skip
@@ -87,6 +88,8 @@ def run_night(
         finally:
             made.close()
         write_pairs(folder, own.strategies, own.quotas)
+        if catalog.settled().blocks == jobs.blocks:
+            worker.store.discard(worker.store.keys())  # encoded sources, takes of jobs that were set aside
         return Ended(reason, ledger.complete(), write_account(folder, own, catalog))
 
 

@@ -12,50 +12,19 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from ..pipeline.errors import Cancelled, RunError, SegueError
 from ..pipeline.events import CancelToken
 from . import environment as place
 from .catalog import NightCatalog
+from .engine import Engine, Kept
 from .ledger import Ledger
 from .schedule import Schedule, Step
 
 REPORT_S = 1.0  # how often a runner says where it stands
 ESTIMATE_S = 5.0  # and how often it asks how long it will still take
 POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A finished job: its result as JSON, its takes, the seconds it took."""
-
-    result: str
-    takes: int
-    seconds: float
-
-
-class Engine(Protocol):
-    """Who does the steps. Every call gives a future; a model step of the local engine is done when it returns."""
-
-    def steps(self, number: int) -> list[Step]:
-        """Open a job; raises `SegueError` where it can't be carried out."""
-
-    def room(self, weights: str) -> bool:
-        """Whether a step that needs these weights may be handed over now."""
-
-    def on_model(self, number: int, step: Step) -> Future[None]: ...
-    def beside(self, number: int, step: Step) -> Future[None]: ...
-    def keep(self, number: int) -> Future[Kept]: ...
-
-    def shut(self, number: int) -> None:
-        """The job is over."""
-
-    def figures(self) -> tuple[float, int]:
-        """Seconds the model was at work, and how often weights were changed."""
-
-    def trouble(self) -> str | None:
-        """What stands in the way of every job alike (a model that is gone), in words."""
 
 
 @dataclass
@@ -153,21 +122,26 @@ class Runner:
             self._give_up(f"none of {counts['quarantined']} jobs could be done; job {first.job}: {first.cause}")
 
     def _claim(self) -> bool:
-        """Open the next window of jobs, unless two of them are open already."""
+        """Open the next window of jobs, or as many as fit, unless two windows are open already."""
         most = min(2 * self.window - len(self.schedule), self.window)
         if most <= 0:
             return False
         if (trouble := place.disk_trouble(self.root)) is not None:
             self._stand_still(trouble)
             return True
-        numbers = self.catalog.claim(self.owner, most, shun=self._ordeal.charged, spare=not len(self.schedule))
-        for number in numbers:
-            try:
-                self.schedule.add(number, self.engine.steps(number))
-            except SegueError as error:
-                if self._failed(number, error):
-                    break  # all that was claimed is given back
-        return bool(numbers)
+        opened = 0
+        while (fit := min(most - opened, self.engine.fits())) > 0:
+            numbers = self.catalog.claim(self.owner, fit, shun=self._ordeal.charged, spare=not len(self.schedule))
+            for number in numbers:
+                try:
+                    self.schedule.add(number, self.engine.steps(number))
+                except SegueError as error:
+                    if self._failed(number, error):
+                        return True  # all that was claimed is given back
+            if not numbers:
+                break
+            opened += len(numbers)
+        return opened > 0
 
     def _collect(self) -> None:
         for future in [f for f in self._pending if f.done()]:
