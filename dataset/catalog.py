@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,16 +114,18 @@ class NightCatalog:
         with self._using(write=True) as db:
             db.executemany("INSERT OR IGNORE INTO jobs (number, block, kind) VALUES (?, ?, ?)", jobs)
 
-    def claim(self, owner: str, most: int) -> list[int]:
-        """Up to `most` jobs nobody works on, lowest first, now this process's; jobs of dead processes are free again."""
+    def claim(self, owner: str, most: int, *, shun: Collection[int] = (), spare: bool = True) -> list[int]:
+        """Up to `most` jobs nobody works on, lowest first, now this process's; jobs of dead processes are free again. Those of
+        `shun` are given only where there are no others, and not even then without `spare`."""
         with self._using(write=True) as db:
             owners = [r["owner"] for r in db.execute("SELECT DISTINCT owner FROM jobs WHERE state = 'claimed'")]
             for dead in (o for o in owners if not process_alive(o)):
                 db.execute("UPDATE jobs SET state = 'pending', owner = '' WHERE state = 'claimed' AND owner = ?", (dead,))
-            rows = db.execute("SELECT number FROM jobs WHERE state = 'pending' ORDER BY number LIMIT ?", (most,)).fetchall()
-            db.executemany("UPDATE jobs SET state = 'claimed', owner = ? WHERE number = ?",
-                           [(owner, r["number"]) for r in rows])
-        return [r["number"] for r in rows]
+            rows = db.execute("SELECT number FROM jobs WHERE state = 'pending' ORDER BY number LIMIT ?", (most + len(shun),))
+            free = [r["number"] for r in rows]
+            numbers = ([n for n in free if n not in shun] or (free if spare else []))[:most]
+            db.executemany("UPDATE jobs SET state = 'claimed', owner = ? WHERE number = ?", [(owner, n) for n in numbers])
+        return numbers
 
     def release(self, owner: str) -> None:
         """Give back what this process had claimed and not finished."""
@@ -144,6 +146,13 @@ class NightCatalog:
             db.execute("UPDATE jobs SET state = ?, owner = '', attempts = ?, cause = ? WHERE number = ?",
                        (state, tried, cause, number))
         return state == "quarantined"
+
+    def forgive(self, charged: Mapping[int, int]) -> None:
+        """Take back so many attempts of each job: they were not its fault. What is settled stays settled."""
+        rows = [(attempts, number) for number, attempts in charged.items() if attempts]
+        with self._using(write=True) as db:
+            db.executemany("UPDATE jobs SET attempts = MAX(0, attempts - ?), state = CASE state WHEN 'quarantined' "
+                           "THEN 'pending' ELSE state END WHERE number = ? AND block NOT IN (SELECT number FROM blocks)", rows)
 
     def counts(self) -> dict[str, int]:
         """Jobs by state."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..pipeline.atomic import locked, write_error
+from ..pipeline.atomic import write_error
 from ..pipeline.errors import RunError
 from ..pipeline.store import Store
 from ..scoring.groups import Group, GroupEntry, GroupFacts
@@ -56,7 +56,7 @@ class Ledger:
     def settle(self) -> int:
         """Settle every prompt that can be; gives how many."""
         count = 0
-        with locked(self.folder.lock):
+        with held(self.folder):
             self._mend()
             while not self.complete():
                 if not self._settle_next():

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
+from ..pipeline.models.memory import free_bytes
+from .engine import Kept
 from .environment import model_trouble
-from .runner import Kept
 from .schedule import Step
 from .work import Worker
 
@@ -25,9 +26,21 @@ class LocalEngine:
         threads = worker.numerics.threads
         self._beside = ThreadPoolExecutor(threads_beside, "beside", initializer=lambda: torch.set_num_threads(threads))
         self._busy_s = 0.0
+        self._budget = free_bytes("cpu") // 2  # for the waveforms of open jobs; the other half is for weights and scoring
+        self._expected: dict[int, int] = {}
+        self._last = 0
 
     def steps(self, number: int) -> list[Step]:
-        return self._worker.steps(number)
+        steps = self._worker.steps(number)
+        self._expected[number] = self._last = self._worker.expected_bytes(number)
+        return steps
+
+    def fits(self) -> int:
+        """As many as the memory for waveforms has room for, by the last job opened; one where there is none to go by, and
+        where none is open."""
+        if not self._last:
+            return 1
+        return max(0 if self._expected else 1, (self._budget - sum(self._expected.values())) // self._last)
 
     def room(self, weights: str) -> bool:
         return True
@@ -55,6 +68,7 @@ class LocalEngine:
         return Kept(result.model_dump_json(), len(result.scored), self._worker.open(number).seconds)
 
     def shut(self, number: int) -> None:
+        self._expected.pop(number, None)
         self._worker.shut(number)
 
     def figures(self) -> tuple[float, int]:

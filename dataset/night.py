@@ -26,6 +26,7 @@ from ..pipeline.session import threads
 from ..pipeline.yaml_text import to_yaml
 from .account import write_account
 from .catalog import NightCatalog
+from .environment import Limits
 from .folder import NightFolder
 from .jobs import Jobs
 from .ledger import Ledger
@@ -33,7 +34,7 @@ from .local import LocalEngine
 from .pairing import write_pairs
 from .plan import Plan, differences, load_plan
 from .ray_cluster import import_ray
-from .runner import Limits, Progress, Runner
+from .runner import Progress, Runner
 from .status import seconds_left
 from .work import Worker
 
@@ -72,6 +73,7 @@ def run_night(
     own = jobs.plan
     with NightCatalog(folder.database) as catalog, Catalog(segue_home(home) / "catalog.sqlite3") as timings:
         cancel = cancel or CancelToken()
+        catalog.note("budget", own.budget.model_dump(exclude_none=True))
         assert own.created is not None
         worker = Worker(folder, jobs, options, numerics, policy=own.audio, created=own.created, timings=timings,
                         on_event=on_event, cancel=cancel)  # fmt: skip
@@ -86,6 +88,8 @@ def run_night(
         finally:
             made.close()
         write_pairs(folder, own.strategies, own.quotas)
+        if catalog.settled().blocks == jobs.blocks:
+            worker.store.discard(worker.store.keys())  # encoded sources, takes of jobs that were set aside
         return Ended(reason, ledger.complete(), write_account(folder, own, catalog))
 
 

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import queue
 import secrets
+import sys
 import threading
 import time
 from collections import deque
@@ -19,13 +20,13 @@ from typing import Any
 from ..pipeline.catalog import Catalog
 from ..pipeline.errors import Cancelled, Problem, RequestError, RunError
 from ..pipeline.events import CancelToken, Listener
+from .engine import Kept
 from .environment import model_trouble
 from .jobs import Jobs
 from .placement import DEPTH, Places
 from .ray_cluster import Need, environment, import_ray, join, leave
 from .ray_pulse import LOST_S, Pulse
 from .ray_worker import Answer, Brief, RayWorker
-from .runner import Kept
 from .schedule import Step
 from .work import Worker
 
@@ -144,6 +145,9 @@ class RayEngine:
 
     def keep(self, number: int) -> Future[Kept]:
         return self._queued(_Call(number, None, None))
+
+    def fits(self) -> int:
+        return sys.maxsize  # the head holds no sound
 
     def shut(self, number: int) -> None:
         """Processes have let go of the job after every step already."""

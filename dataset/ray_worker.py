@@ -23,10 +23,10 @@ from ..pipeline.events import CancelToken, Event, StepDone
 from ..pipeline.keys import digest
 from ..pipeline.options import RunOptions, numerics_of
 from ..pipeline.session import threads
+from .engine import Kept
 from .folder import NightFolder
 from .jobs import Jobs
 from .plan import load_plan
-from .runner import Kept
 from .work import Policy, Worker
 
 _CHAIN = 8  # of an error and what led to it, so many are handed back

@@ -12,61 +12,19 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn
 
 from ..pipeline.errors import Cancelled, RunError, SegueError
 from ..pipeline.events import CancelToken
+from . import environment as place
 from .catalog import NightCatalog
-from .environment import disk_trouble, folder_bytes, is_the_places_fault
+from .engine import Engine, Kept
 from .ledger import Ledger
 from .schedule import Schedule, Step
 
 REPORT_S = 1.0  # how often a runner says where it stands
 ESTIMATE_S = 5.0  # and how often it asks how long it will still take
 POLL_S = 0.5
-DISK_S = 30.0   # how often the folder is measured, where the plan bounds it, and at most
-DISK_SHARE = 0.01  # of the time is spent on that
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A finished job: its result as JSON, its takes, the seconds it took."""
-
-    result: str
-    takes: int
-    seconds: float
-
-
-class Engine(Protocol):
-    """Who does the steps. Every call gives a future; a model step of the local engine is done when it returns."""
-
-    def steps(self, number: int) -> list[Step]:
-        """Open a job; raises `SegueError` where it can't be carried out."""
-
-    def room(self, weights: str) -> bool:
-        """Whether a step that needs these weights may be handed over now."""
-
-    def on_model(self, number: int, step: Step) -> Future[None]: ...
-    def beside(self, number: int, step: Step) -> Future[None]: ...
-    def keep(self, number: int) -> Future[Kept]: ...
-
-    def shut(self, number: int) -> None:
-        """The job is over."""
-
-    def figures(self) -> tuple[float, int]:
-        """Seconds the model was at work, and how often weights were changed."""
-
-    def trouble(self) -> str | None:
-        """What stands in the way of every job alike (a model that is gone), in words."""
-
-
-@dataclass
-class Limits:
-    """When a runner ends though there is work left."""
-
-    hours: float | None = None
-    disk_gb: float | None = None
-    patience_s: float = 600.0
 
 
 @dataclass
@@ -93,21 +51,25 @@ class Runner:
     engine: Engine
     window: int
     attempts: int
-    limits: Limits
+    limits: place.Limits
     cancel: CancelToken
     on_progress: Callable[[Progress], None] | None = None
     seconds_left: Callable[[], float | None] = lambda: None
     schedule: Schedule = field(default_factory=Schedule)
     jobs_done: int = 0
+    _ordeal: place.Ordeal = field(init=False)
+    _folder: place.FolderBudget = field(init=False)
     _pending: dict[Future[Any], tuple[int, Step | None]] = field(default_factory=dict)
     _begun: float = field(default_factory=time.monotonic)
     _reported: float = 0.0
-    _measured: tuple[float, str | None] = (0.0, None)
     _estimated: tuple[float, float | None] = (0.0, None)
+
+    def __post_init__(self) -> None:
+        self._ordeal, self._folder = place.Ordeal(self.limits.patience_s), place.FolderBudget(self.root, self.limits.disk_gb)
 
     def run(self) -> str:
         """Work; gives the reason for ending, in words. Raises `RunError` when something outside the jobs stood in the way for
-        longer than it has patience."""
+        longer than it has patience, when the device is dead, and when no job at all could be done."""
         try:
             while True:
                 reason = self._why_end()
@@ -125,20 +87,8 @@ class Runner:
             return "stopped on request (segue night stop)"
         if self.limits.hours is not None and time.monotonic() - self._begun >= 3600 * self.limits.hours:
             return f"{self.limits.hours:g} hours are over"
-        spent = self.ledger.spent()
-        return f"budget used up: {spent}" if spent else self._folder_full()
-
-    def _folder_full(self) -> str | None:
-        if self.limits.disk_gb is None:
-            return None
-        due, told = self._measured
-        begun = time.monotonic()
-        if begun >= due:
-            used = folder_bytes(self.root) / 1e9
-            told = f"budget used up: {used:.2f} of {self.limits.disk_gb:g} GB" if used >= self.limits.disk_gb else None
-            now = time.monotonic()
-            self._measured = (now + max(DISK_S, (now - begun) / DISK_SHARE), told)
-        return told
+        spent = self.ledger.spent() or self._folder.spent()
+        return f"budget used up: {spent}" if spent else None
 
     # -- one turn -------------------------------------------------------------------------------------------
 
@@ -159,25 +109,39 @@ class Runner:
         elif self.catalog.counts()["claimed"]:
             time.sleep(POLL_S)  # another runner is at the rest; should it die, its jobs are free again
         else:
+            self._not_in_vain()
             self.ledger.settle()
             return self.catalog.counts()["pending"] > 0 and not self.ledger.complete()
         return True
 
+    def _not_in_vain(self) -> None:
+        """Raise where every job there is was set aside: a night of nothing is not complete."""
+        counts = self.catalog.counts()
+        if counts["quarantined"] and counts["quarantined"] == sum(counts.values()):
+            first = self.catalog.failures(1)[0]
+            self._give_up(f"none of {counts['quarantined']} jobs could be done; job {first.job}: {first.cause}")
+
     def _claim(self) -> bool:
-        """Open the next window of jobs, unless two of them are open already."""
-        room = 2 * self.window - len(self.schedule)
-        trouble = disk_trouble(self.root)
-        if trouble is not None:
+        """Open the next window of jobs, or as many as fit, unless two windows are open already."""
+        most = min(2 * self.window - len(self.schedule), self.window)
+        if most <= 0:
+            return False
+        if (trouble := place.disk_trouble(self.root)) is not None:
             self._stand_still(trouble)
             return True
-        numbers = self.catalog.claim(self.owner, min(room, self.window)) if room > 0 else []
-        for number in numbers:
-            try:
-                self.schedule.add(number, self.engine.steps(number))
-            except SegueError as error:
-                if self._failed(number, error):
-                    break  # all that was claimed is given back
-        return bool(numbers)
+        opened = 0
+        while (fit := min(most - opened, self.engine.fits())) > 0:
+            numbers = self.catalog.claim(self.owner, fit, shun=self._ordeal.charged, spare=not len(self.schedule))
+            for number in numbers:
+                try:
+                    self.schedule.add(number, self.engine.steps(number))
+                except SegueError as error:
+                    if self._failed(number, error):
+                        return True  # all that was claimed is given back
+            if not numbers:
+                break
+            opened += len(numbers)
+        return opened > 0
 
     def _collect(self) -> None:
         for future in [f for f in self._pending if f.done()]:
@@ -196,6 +160,7 @@ class Runner:
         self.catalog.finish(number, takes=kept.takes, seconds=kept.seconds, result=kept.result)
         self._close(number)
         self.jobs_done += 1
+        self._ordeal.over()
         self.ledger.settle()
 
     def _failed(self, number: int, error: BaseException) -> bool:
@@ -206,12 +171,19 @@ class Runner:
         if isinstance(error, Cancelled):
             self._close(number)
             return False
-        trouble = disk_trouble(self.root) or (str(error) if is_the_places_fault(error) else None) or self.engine.trouble()
+        cause = (str(error) if isinstance(error, SegueError) else f"{type(error).__name__}: {error}")[:2000]
+        if place.is_the_devices_fault(error):
+            self._give_up(f"the device is dead to this process since job {number}: {cause}", error)
+        blamed = cause if place.is_the_places_fault(error) else None
+        trouble = place.disk_trouble(self.root) or blamed or self.engine.trouble()
         if trouble is not None:
             self._stand_still(trouble)
             return True
-        cause = str(error) if isinstance(error, SegueError) else f"{type(error).__name__}: {error}"
-        self.catalog.fail(number, cause[:2000], self.attempts)
+        if not self._ordeal.failed(number):
+            self._stand_still(f"{len(self._ordeal.charged)} jobs have failed and none was finished between them; the last, job "
+                              f"{number}: {cause}", self._ordeal.pause_s())  # fmt: skip
+            return True
+        self.catalog.fail(number, cause, self.attempts)
         self._close(number)
         return False
 
@@ -226,46 +198,57 @@ class Runner:
         try:
             return turn()
         except RunError as error:
-            if not is_the_places_fault(error):
+            if isinstance(error, place.GivenUp) or not place.is_the_places_fault(error):
                 raise
             self._stand_still(str(error))
             return True
 
-    def _stand_still(self, trouble: str) -> None:
-        """Lay down all jobs and wait for the trouble to pass; raises `RunError` with it when it does not."""
+    def _stand_still(self, trouble: str, pause_s: float = 0.0) -> None:
+        """Lay down all jobs and wait for the trouble to pass, and so long at least; gives up when patience is used up."""
         self._lay_down()
-        until = time.monotonic() + self.limits.patience_s
+        resume = time.monotonic() + pause_s
         while trouble:
-            if time.monotonic() >= until or self.cancel.cancelled:
-                raise RunError(f"{trouble}. The night has stopped; what was finished is kept, and the same command goes on")
-            self._show(f"waiting: {trouble}")
-            time.sleep(min(POLL_S, max(0.0, until - time.monotonic())))
-            trouble = disk_trouble(self.root) or self.engine.trouble() or ""
-        self.catalog.release(self.owner)
+            left = self._ordeal.left_s()
+            if left <= 0 or self.cancel.cancelled:
+                self._give_up(trouble)
+            time.sleep(min(POLL_S, left))
+            try:
+                self._show(f"waiting: {trouble}")
+                still = place.disk_trouble(self.root) or self.engine.trouble()
+                trouble = still or (trouble if time.monotonic() < resume else "")
+                if self.catalog.stop_asked(self.owner) or not trouble:
+                    return self.catalog.release(self.owner)
+            except RunError as error:  # the queue itself can't be read or written
+                if not place.is_the_places_fault(error):
+                    raise
+                trouble = str(error)
+
+    def _give_up(self, trouble: str, error: BaseException | None = None) -> NoReturn:
+        """End with what stood in the way; no job that failed since the last was finished is blamed for it."""
+        with place.passing_over_the_place():
+            self._lay_down()
+            self.catalog.forgive(self._ordeal.charged)
+        raise place.GivenUp(trouble) from error
 
     def _lay_down(self) -> None:
-        """Forget every open job; what is being done beside the model ends first."""
-        wait(list(self._pending))
-        self._pending.clear()
-        for number in self.schedule.numbers():
-            self._close(number)
-
-    def _leave(self) -> None:
-        """Finish what is at its last step, give back the rest."""
+        """Finish what is at its last step and forget every other open job; what is being done beside the model ends first."""
         wait(list(self._pending))
         try:
-            for future, (number, step) in list(self._pending.items()):
-                if step is None and future.exception() is None:
-                    self._finished(number, future.result())
-            self.catalog.release(self.owner)
-            self._report(last=True)
-        except RunError as error:
-            if not is_the_places_fault(error):
-                raise
+            with place.passing_over_the_place():
+                for future, (number, step) in list(self._pending.items()):
+                    if step is None and future.exception() is None:
+                        self._finished(number, future.result())
         finally:
             self._pending.clear()
             for number in self.schedule.numbers():
                 self._close(number)
+
+    def _leave(self) -> None:
+        """Lay down all jobs, and give them back."""
+        self._lay_down()
+        with place.passing_over_the_place():
+            self.catalog.release(self.owner)
+            self._report(last=True)
 
     # -- telling --------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from .keeping import keep_audio, keep_input, keep_latent, keep_pipeline
 from .schedule import Step
 
 Policy = Literal["all", "paired", "none"]
+RATE_HZ, CHANNELS, LENGTH_S = 48_000, 2, 60.0  # of takes of which nothing is known beforehand
 
 
 @dataclass
@@ -108,6 +109,17 @@ class Worker:
         """What the job consists of, in order."""
         job = self.open(number)
         return [Step(name, self._weights(job, name)) for name in job.prepared.graph.order]
+
+    def expected_bytes(self, number: int) -> int:
+        """About how much memory the waveforms of a job's takes will fill while it is open (float32)."""
+        graph = self.open(number).prepared.graph
+        total = 0.0
+        for name in graph.order:
+            stage, info = graph.stage(name), graph.info(name)
+            if not (stage.scores or stage.chooses):
+                rate_hz, channels = (info.rate_hz, info.channels) if info is not None else (RATE_HZ, CHANNELS)
+                total += graph.takes(name) * (graph.duration_s(name) or LENGTH_S) * rate_hz * channels * 4
+        return int(total)
 
     def _pool(self, pipeline: Pipeline, model: ModelInfo | None) -> Pool | None:
         if model is None:

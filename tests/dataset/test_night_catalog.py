@@ -48,6 +48,25 @@ def test_three_failures_are_quarantine_and_the_cause_is_kept(catalog):
     assert catalog.claim(ME, 1) == [1]
 
 
+def test_jobs_that_failed_are_shunned_while_there_are_others(catalog):
+    assert catalog.claim(ME, 2, shun={0, 2}) == [1, 3]
+    assert catalog.claim(ME, 9, shun={0, 2}) == [4, 5]
+    assert catalog.claim(ME, 9, shun={0, 2}, spare=False) == []
+    assert catalog.claim(ME, 1, shun={0, 2}) == [0]
+
+
+def test_attempts_are_taken_back_where_nothing_is_settled(catalog):
+    for number in (0, 1, 2, 4, 4):
+        catalog.fail(number, "the device", 2)
+    catalog.fail(4, "its own", 9)
+    catalog.fail(0, "the device", 2)
+    catalog.fail(1, "the device", 2)
+    catalog.settle(0, bytes=0, groups=0, takes=0, pairs=0)
+    catalog.forgive({0: 2, 1: 2, 2: 1, 4: 2, 5: 0})
+    assert [(f.job, f.attempts, f.state) for f in catalog.failures()] == [(0, 2, "quarantined"), (1, 2, "quarantined"),
+                                                                          (4, 1, "pending")]
+
+
 def test_a_block_is_settled_when_all_its_jobs_are_finished(catalog):
     catalog.claim(ME, 2)
     catalog.finish(0, takes=2, seconds=1, result="zero")

@@ -1,15 +1,19 @@
 """What a night can bring: jobs that fail, a model that vanishes and comes back, a disk that is full, kill -9."""
 
+import errno
 import json
 import shutil
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 from helpers.night_files import night_files
 from segue.dataset import environment
+from segue.dataset.catalog import NightCatalog
+from segue.dataset.night import stop_night
 from segue.dataset.work import Worker
 from segue.pipeline.errors import RequestError, RunError
 
@@ -31,6 +35,26 @@ def failing(monkeypatch):
 
         monkeypatch.setattr(Worker, "do", broken)
 
+    return arrange
+
+
+@pytest.fixture
+def sick(monkeypatch):
+    """Make every stage of some jobs fail (of all, where none are named), `times` times; `cure` ends it."""
+    do, left = Worker.do, {}
+
+    def arrange(error, jobs=None, times=10**6):
+        left["times"] = times
+
+        def broken(self, number, name):
+            if left["times"] > 0 and (jobs is None or number in jobs):
+                left["times"] -= 1
+                raise error
+            do(self, number, name)
+
+        monkeypatch.setattr(Worker, "do", broken)
+
+    arrange.cure = lambda: left.update(times=0)
     return arrange
 
 
@@ -71,6 +95,75 @@ def test_a_job_that_fails_three_times_is_set_aside_with_its_cause(plan_file, nig
     found = account(tmp_path / "night")
     assert done.complete and found["jobs"]["quarantined"] == 1 and found["groups"] == 2
     assert found["failures"] == [{"job": 1, "attempts": 3, "state": "quarantined", "cause": "RuntimeError: the stage broke"}]
+
+
+CUDNN = RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+
+
+def jobs_of(folder):
+    with NightCatalog(folder / "night.sqlite3") as catalog:
+        return catalog.counts(), catalog.failures()
+
+
+def test_what_fails_job_after_job_is_not_their_fault(plan_file, night, sick, tmp_path):
+    night(plan_file(), "well")
+    sick(CUDNN)
+    for _ in range(2):  # nor does a second start wear them out
+        with pytest.raises(RunError, match=r"3 jobs have failed and none was finished.*CUDNN_STATUS.*the same command goes on"):
+            night(plan_file(), patience_s=1.2)
+    counts, failures = jobs_of(tmp_path / "night")
+    assert counts["pending"] == 3 and failures == ()
+    sick.cure()
+    assert night(plan_file()).complete
+    assert night_files(tmp_path / "night") == night_files(tmp_path / "well")
+
+
+def test_what_fails_job_after_job_and_passes_is_waited_for(plan_file, night, sick, tmp_path):
+    night(plan_file(), "well")
+    sick(CUDNN, times=4)
+    told = []
+    assert night(plan_file(), on_progress=lambda p: told.append(p.note)).complete
+    assert any("CUDNN_STATUS" in note for note in told)
+    assert night_files(tmp_path / "night") == night_files(tmp_path / "well")
+
+
+def test_a_dead_device_ends_the_process_at_once(plan_file, night, sick, tmp_path):
+    sick(RuntimeError("CUDA error: unspecified launch failure"))
+    with pytest.raises(RunError, match=r"the device is dead to this process since job \d: .*unspecified launch failure"):
+        night(plan_file())
+    counts, failures = jobs_of(tmp_path / "night")
+    assert counts["quarantined"] == 0 and counts["claimed"] == 0 and failures == ()
+    sick.cure()
+    night(plan_file())
+    night(plan_file(), "well")
+    assert night_files(tmp_path / "night") == night_files(tmp_path / "well")
+
+
+def test_bad_jobs_among_good_ones_are_set_aside_one_by_one(plan_file, night, sick, tmp_path):
+    grid = "{{grid: {{caption: '{{genre}}', genre: [a, b, c, d], bpm: [80, 120], duration_s: 1, instrumental: true}}}}"
+    plan = plan_file(plan="name: eight\nseed: 9\nprompts: " + grid + "\nruns: [{{preset: {preset}, takes: 2}}]\nwindow: 2\n")
+    sick(RuntimeError("this job is bad"), jobs=(0, 1, 2))
+    assert night(plan).complete
+    counts, failures = jobs_of(tmp_path / "night")
+    assert (counts["done"], counts["quarantined"]) == (5, 3) and [f.job for f in failures] == [0, 1, 2]
+
+
+def test_a_night_of_nothing_is_not_complete(plan_file, night, sick, tmp_path):
+    plan = plan_file("budget: {takes: 99}\n")
+    lines = [line for line in plan.read_text().splitlines(keepends=True) if "house loop" not in line]
+    plan.write_text("".join(lines))
+    sick(RuntimeError("this job is bad"))
+    with pytest.raises(RunError, match="none of 2 jobs could be done; job 0: RuntimeError: this job is bad"):
+        night(plan)
+    sick.cure()
+    done = night(plan)
+    assert done.complete and done.account["groups"] == 2
+
+
+def test_who_waits_can_be_stopped(plan_file, night, sick, tmp_path):
+    sick(CUDNN)
+    done = night(plan_file(), on_progress=lambda p: p.note and stop_night(tmp_path / "night"))
+    assert done.reason == "stopped on request (segue night stop)" and not done.complete
 
 
 COVER = """
@@ -138,6 +231,28 @@ def test_no_space_left_while_writing_is_the_disks_fault(plan_file, night, failin
     assert night(plan_file(), "full").complete
     assert account(tmp_path / "full")["failures"] == []
     assert night_files(tmp_path / "full") == night_files(tmp_path / "well")
+
+
+@pytest.mark.parametrize("seen", [True, False])  # by the probe, or only by the jobs
+def test_a_disk_that_turns_read_only_is_waited_for_and_told(plan_file, night, sick, monkeypatch, tmp_path, seen):
+    night(plan_file(), "well")
+    gone = OSError(errno.EROFS, "Read-only file system")
+    sick(gone)
+
+    def refused(folder, data, durable=True):
+        raise gone
+
+    with monkeypatch.context() as broken:
+        if seen:
+            broken.setattr(environment, "write_temp", refused)
+        begun = time.monotonic()
+        with pytest.raises(RunError, match=r"Read-only file system.*The night has stopped"):
+            night(plan_file(), patience_s=1.2)
+        assert time.monotonic() - begun > 1.2
+    assert jobs_of(tmp_path / "night")[1] == ()
+    sick.cure()
+    assert night(plan_file()).complete
+    assert night_files(tmp_path / "night") == night_files(tmp_path / "well")
 
 
 def test_a_record_that_was_cut_is_told(plan_file, night, tmp_path):
