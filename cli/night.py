@@ -50,7 +50,7 @@ def run(
     engine: Annotated[str, typer.Option(help="local: this process; ray: a Ray cluster (extra 'ray').")] = "local",
     workers: Annotated[int, typer.Option(min=1, help="Worker processes of engine ray.")] = 2,
     patience: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for a disk, a model that is gone, or job after job failing, before the night stops.")
+        float, typer.Option(min=0, help="Seconds to wait for a disk, a lost model, or job after job failing, before it ends.")
     ] = 600.0,
     created: Annotated[str | None, typer.Option(help="The plan's timestamp (ISO 8601); now, when left out.")] = None,
     as_json: Json = False,
