@@ -115,7 +115,7 @@ def _begin(
             if not folder.exists():
                 _first(folder, jobs, decided, numerics, owner)
                 return jobs, decided, numerics
-    return _go_on(folder, given, owner)
+    return _go_on(folder, given, options, created, owner)
 
 
 def _first(folder: NightFolder, jobs: Jobs, options: RunOptions, numerics: Numerics, owner: str) -> None:
@@ -140,11 +140,14 @@ def _first(folder: NightFolder, jobs: Jobs, options: RunOptions, numerics: Numer
         raise
 
 
-def _go_on(folder: NightFolder, given: Plan, owner: str) -> tuple[Jobs, RunOptions, Numerics]:
-    """The night as it was begun; raises `RequestError` where `given` is another plan, or weights or libraries are others."""
+def _go_on(
+    folder: NightFolder, given: Plan, options: RunOptions, created: str | None, owner: str
+) -> tuple[Jobs, RunOptions, Numerics]:
+    """The night as it was begun; raises `RequestError` where `given` is another plan, or options, weights or libraries are
+    others."""
     folder.prepare()
     kept = load_plan(folder.plan)
-    other = differences(kept, given)
+    other = differences(kept, given) + _other_options(folder, kept, options, created)
     if other:
         shown = "; ".join(other[:12]) + (f"; and {len(other) - 12} more" if len(other) > 12 else "")
         raise RequestError(Problem(
@@ -160,6 +163,15 @@ def _go_on(folder: NightFolder, given: Plan, owner: str) -> tuple[Jobs, RunOptio
         except BaseException:
             catalog.withdraw_runner(owner)
             raise
+
+
+def _other_options(folder: NightFolder, kept: Plan, options: RunOptions, created: str | None) -> list[str]:
+    """Options that are given and that the night was not begun with, a line each. (Whether the hub may be asked is none.)"""
+    with NightCatalog(folder.database) as catalog:
+        then = catalog.fact("options")
+    asked = options.model_dump(exclude_defaults=True, exclude={"offline"})
+    told = [f"{name}: kept {then[name]!r}, given {value!r}" for name, value in asked.items() if value != then[name]]
+    return told + ([f"created: kept {kept.created!r}, given {created!r}"] if created not in (None, kept.created) else [])
 
 
 def _unchanged(folder: NightFolder, jobs: Jobs, catalog: NightCatalog) -> tuple[RunOptions, Numerics]:

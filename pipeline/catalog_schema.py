@@ -54,7 +54,10 @@ def catalog_error(path: Path, error: sqlite3.Error) -> RunError:
     if "locked" in text or "busy" in text:
         return RunError(f"the catalog {path} was kept busy by another process for {BUSY_S:.0f} s. Run again.")
     if "readonly" in text or "unable to open" in text:
-        return RunError(f"could not write the catalog {path}: {text}. Choose another folder with SEGUE_HOME.")
+        return RunError(
+            f"could not write the catalog {path}: {text}. Mend its folder's rights, or choose another one (SEGUE_HOME for runs, "
+            "--out for a night)."
+        )
     return RunError(f"the catalog {path} could not be used: {text}.")
 
 

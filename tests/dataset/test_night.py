@@ -11,6 +11,7 @@ from segue.dataset.night import run_night, stop_night
 from segue.dataset.status import night_status
 from segue.pipeline.audio_file import read_tags
 from segue.pipeline.errors import RequestError
+from segue.pipeline.options import RunOptions
 from segue.scoring.groups import Group
 from segue.scoring.pair_schema import Pair
 
@@ -155,6 +156,14 @@ def test_another_plan_is_refused_with_the_difference(plan_file, night, tmp_path)
     with pytest.raises(RequestError) as wrong:
         night(tmp_path / "other.yaml")
     assert "seed: kept 3, given 4" in str(wrong.value) and "takes: kept 2, given 3" in str(wrong.value)
+
+
+def test_other_options_are_refused_with_the_difference(plan_file, night, tmp_path):
+    night(plan_file())
+    with pytest.raises(RequestError) as wrong:
+        run_night(plan_file(), tmp_path / "night", created="2027-01-01T00:00:00Z", options=RunOptions(threads=2, device="cpu"))
+    assert "threads: kept 1, given 2" in str(wrong.value) and "device" not in str(wrong.value)
+    assert "given '2027-01-01T00:00:00Z'" in str(wrong.value)
 
 
 def test_a_folder_of_other_things_is_left_alone(plan_file, night, tmp_path):
