@@ -5,9 +5,10 @@
 
 `queue`: milliseconds of process time of what a runner does between takes, on simulated nights of that many jobs, half of them
 done. `record`: the same of reading a record of prompts x takes (10,000 x 10 by default: half a gigabyte on disk, removed
-again), each in a process of its own with its largest resident set; aims: status, coverage and the next job in less than a few
-hundred milliseconds, opening in less than 5 s. `swaps`: changes of weights over jobs of two variants in windows of several
-sizes, beside the 2 * ceil(jobs / window) they may be. `throughput`: a small night on the embedded model beside the very same
+again), each in a process of its own with its largest resident set, and of making the index of pairs, which a night makes as it
+settles its prompts; aims: status, pairs, coverage and the next job in less than a few hundred milliseconds, opening in less
+than 5 s. `swaps`: changes of weights over jobs of two variants in windows of several sizes, beside the 2 * ceil(jobs / window)
+they may be. `throughput`: a small night on the embedded model beside the very same
 takes made by the bare stages in the same process, nothing kept and nothing scored; aim: the model at work 95 % of the time.
 Process time does not depend on who else uses the machine; the wall clock does, so that only its ratios are worth reading.
 """
@@ -32,7 +33,8 @@ from segue.dataset.folder import NightFolder
 from segue.dataset.jobs import Jobs
 from segue.dataset.ledger import Ledger
 from segue.dataset.night import run_night
-from segue.dataset.pairing import write_pairs
+from segue.dataset.pair_index import PairIndex
+from segue.dataset.pairing import collector_at_rest, write_pairs
 from segue.dataset.plan import load_plan
 from segue.dataset.status import night_status
 from segue.pipeline.models.pool import Pool
@@ -131,12 +133,20 @@ def record(prompts: int, takes: int) -> dict[str, Any]:
         best, top = PairStrategy(), PairStrategy(rule="topk", k=2, margin=0.8, margin_unit="sd")
         return {
             "prompts": prompts, "takes": prompts * takes, "bytes": size, "nothing": measured(lambda: None),
+            "index from nothing": measured(lambda: _indexed(folder)),
             "pairs, best against worst": measured(lambda: write_pairs(folder, [best])),
             "pairs, two best against two worst, audit": measured(lambda: write_pairs(folder, [top], auditor=Auditor())),
             "coverage": measured(lambda: _total(coverage(folder.root))),
             "status": measured(lambda: night_status(folder.root, home=base / "home"), 3),
             "go on and end": measured(lambda: open_night(plan, folder.root)),
         }
+
+
+def _indexed(folder: NightFolder) -> dict[str, Any]:
+    """Make the index of pairs that a night makes as it settles its prompts."""
+    with collector_at_rest(), PairIndex(folder.index, folder.groups) as index:
+        index.catch_up()
+    return {"bytes": folder.index.stat().st_size}
 
 
 def _total(found: Any) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _asked(folder: NightFolder, given: PairStrategy | None) -> tuple[Sequence[Pa
 
 def _import(folder: NightFolder, file: Path) -> dict[str, Any]:
     from ..dataset.judgements import import_judgements
-    from ..dataset.pairing import lean_groups
+    from ..dataset.record import lean_groups
 
     done = import_judgements(file, folder.judgements, lean_groups(folder.groups, output.warn))
     return {"total": done.total, "new": done.new, "replaced": done.replaced}

@@ -12,8 +12,9 @@ from typing import Any
 from ..pipeline.atomic import write_text
 from .catalog import NightCatalog
 from .folder import NightFolder
-from .pairing import collector_at_rest, lean_groups
+from .pairing import collector_at_rest
 from .plan import Budget, Plan
+from .record import lean_groups
 from .tallies import MARKS, NightTally
 
 FAILURES = 1000  # of this many jobs that went wrong the cause is told

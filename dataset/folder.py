@@ -55,6 +55,11 @@ class NightFolder:
         return self.root / "work" / "store"
 
     @property
+    def index(self) -> Path:
+        """What pairs are derived from; made anew from `groups` where it is missing."""
+        return self.root / "work" / "pairs.sqlite3"
+
+    @property
     def lock(self) -> Path:
         return self.root / "work" / "lock"
 

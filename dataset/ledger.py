@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from ..pipeline.atomic import write_error
@@ -25,8 +26,10 @@ from .folder import NightFolder
 from .jobs import Jobs
 from .judgements import rename_groups
 from .keeping import settle_file
-from .pairing import collector_at_rest, held, lean_groups
+from .pair_index import PairIndex
+from .pairing import collector_at_rest, held
 from .plan import Plan
+from .record import lean_groups
 from .refusals import refusal
 
 
@@ -36,6 +39,7 @@ class Ledger:
     def __init__(self, folder: NightFolder, catalog: NightCatalog, plan: Plan, jobs: Jobs, store: Store, night: str) -> None:
         self.folder, self.catalog, self.plan, self.jobs, self.night = folder, catalog, plan, jobs, night
         self._store = store
+        self._index = cache(lambda: PairIndex(folder.index, folder.groups))  # opened when the first prompt is settled
         self._per_stratum: Counter[tuple[str, ...]] = Counter()
         self._counted = (0, 0)  # groups of the record whose pairs are in `_per_stratum`, and their bytes
 
@@ -143,6 +147,7 @@ class Ledger:
         _append(self.folder.groups, lines)
         takes = sum(len(group.entries) for group in groups)
         end = settled.bytes + len(lines)
+        self._index().append(groups, lines, settled.bytes)
         self.catalog.settle(settled.blocks, bytes=end, groups=len(groups), takes=takes, pairs=len(pairs))
         if self._counted[0] == settled.groups:
             self._counted = (settled.groups + len(groups), end)

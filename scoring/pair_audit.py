@@ -104,9 +104,13 @@ class Auditor:
         self._sides: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
 
     def group(self, group: GroupFacts) -> None:
-        strata, takes = self._strata.get(group.id, (group.strata, 0))
-        self._strata[group.id] = (strata, takes + len(group.entries))
-        self._comparable += sum(e.comparable for e in group.entries)
+        self.count(group.id, group.strata, len(group.entries), sum(e.comparable for e in group.entries))
+
+    def count(self, id: str, strata: dict[str, str], takes: int, comparable: int) -> None:
+        """A group, how many takes it has and how many of them may be compared."""
+        known, before = self._strata.get(id, (strata, 0))
+        self._strata[id] = (known, before + takes)
+        self._comparable += comparable
 
     def pair(self, pair: Pair) -> None:
         self._points[pair.strategy][pair.metric].append(point_of(pair))

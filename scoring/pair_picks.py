@@ -1,61 +1,57 @@
 """Which comparisons of a group's takes a `PairStrategy` takes: ranking, rules, repairs, domination and majorities.
 
-Pure; is handed takes that may be compared, gives (better, worse, gap). Builds no record.
+Pure; is handed the takes that may be compared, gives (better, worse, gap). Builds no record.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
-from .groups import TakeFacts
+from .candidates import Candidate, Candidates
 from .pair_strategy import OVERALL, Judgement, PairStrategy, sign
 
 SAME_LENGTH_S = 1e-3  # takes whose lengths differ by at most this are of equal duration
 TIE = 1e-6            # values that differ by no more than this are a tie, whatever the margin asked for
+
+_Ranked = tuple[float, Candidate]  # more is better
 
 
 class Pick(NamedTuple):
     """A comparison that becomes a pair: `margin` in the unit of `metric`; `width` is what a cap goes by (for domination
     in standard deviations, otherwise the margin)."""
 
-    best: TakeFacts
-    worst: TakeFacts
+    best: Candidate
+    worst: Candidate
     margin: float
     width: float
     metric: str = OVERALL
     labeller: str | None = None
 
 
-class _Ranked(NamedTuple):
-    value: float  # more is better
-    entry: TakeFacts
-    settings: tuple[object, ...] | None = None
+def picks(candidates: Candidates, strategy: PairStrategy, judgements: Sequence[Judgement] = ()) -> list[Pick]:
+    """The comparisons among a group's `candidates`, at most `strategy.cap`. The order of `judgements` (of this group) has an
+    influence only in that a labeller's last word on two takes counts.
 
-
-def picks(entries: Iterable[TakeFacts], strategy: PairStrategy, judgements: Sequence[Judgement] = ()) -> list[Pick]:
-    """The comparisons among `entries` (of one group), at most `strategy.cap`. The order of `entries` has no influence,
-    that of `judgements` (of this group) only in that a labeller's last word on two takes counts.
-
+    >>> from segue.scoring.candidates import candidates_of
     >>> from segue.scoring.groups import Generation, GroupEntry
     >>> takes = [GroupEntry(take=f"t{i}", index=i, seed=i, overall=s, duration_s=8.0, generation=Generation(seed=i),
     ...                     pcm_sha256=str(i)) for i, s in enumerate((5.0, 9.0, 1.0, 7.0))]
-    >>> [(p.best.take, p.worst.take, p.margin) for p in picks(takes, PairStrategy(rule="topk", k=2))]
+    >>> _, found = candidates_of(takes)
+    >>> [(p.best.take, p.worst.take, p.margin) for p in picks(found, PairStrategy(rule="topk", k=2))]
     [('t1', 't2', 8.0), ('t1', 't0', 4.0), ('t3', 't2', 6.0), ('t3', 't0', 2.0)]
-    >>> [(p.best.take, p.worst.take, p.margin) for p in picks(takes, PairStrategy(rule="topk", k=2, cap=2))]
+    >>> [(p.best.take, p.worst.take, p.margin) for p in picks(found, PairStrategy(rule="topk", k=2, cap=2))]
     [('t1', 't2', 8.0), ('t3', 't2', 6.0)]
     """
-    takes = sorted(entries, key=_order)
-    fair = [e for e in takes if e.comparable]
-    parents = {e.take: e.parent for e in takes if e.parent is not None}
     if strategy.compare == "human":
-        found = _majorities(fair, judgements, strategy.margin)
+        found = _majorities(candidates.takes, judgements, strategy.margin)
     elif strategy.rule == "domination":
-        found = _dominations(fair, parents, strategy)
+        found = _dominations(candidates, strategy)
     else:
-        found = _ranked_picks(fair, parents, strategy)
+        found = _ranked_picks(candidates, strategy)
     seen: set[frozenset[str]] = set()
     kept = []
     for pick in found:
@@ -69,52 +65,35 @@ def picks(entries: Iterable[TakeFacts], strategy: PairStrategy, judgements: Sequ
     return [kept[i] for i in sorted(widest)]
 
 
-def as_long(a: TakeFacts, b: TakeFacts) -> bool:
+def as_long(a: Candidate, b: Candidate) -> bool:
     """Whether two takes are of equal duration, within `SAME_LENGTH_S`.
 
-    >>> from segue.scoring.groups import Generation, GroupEntry
-    >>> a, b, c = (GroupEntry(take="t", index=0, seed=0, duration_s=d, generation=Generation(seed=0), pcm_sha256="")
-    ...            for d in (8.0, 8.0009, 8.0011))
+    >>> a, b, c = (Candidate(0, "t", "", 5.0, duration_s, None, 0) for duration_s in (8.0, 8.0009, 8.0011))
     >>> as_long(a, b), as_long(a, c)
     (True, False)
     """
     return abs(a.duration_s - b.duration_s) <= SAME_LENGTH_S
 
 
-def _order(entry: TakeFacts) -> tuple[object, ...]:
-    return entry.index, entry.take, entry.pcm_sha256, entry.overall is not None, entry.overall
-
-
-def _ranked_picks(entries: Sequence[TakeFacts], parents: Mapping[str, str], strategy: PairStrategy) -> Iterator[Pick]:
+def _ranked_picks(candidates: Candidates, strategy: PairStrategy) -> Iterator[Pick]:
     metric = strategy.ranked_by
-    ranked = _ranked(entries, metric)
-    floor = strategy.margin * (_sd([r.value for r in ranked]) if strategy.margin_unit == "sd" else 1.0)
-    if not ranked or ranked[0].value - ranked[-1].value < floor:
+    ranked = _ranked(candidates, metric)
+    floor = strategy.margin * (_sd([value for value, _ in ranked]) if strategy.margin_unit == "sd" else 1.0)
+    if not ranked or ranked[0][0] - ranked[-1][0] < floor:
         return  # most groups under a high margin: nothing more needs to be known of them
-    if strategy.compare in ("seeds", "params"):
-        ranked = [_Ranked(value, entry, _made(entry, parents)) for value, entry, _ in ranked]
     for best, worst in _repairs(ranked, strategy) if strategy.compare == "repair" else _ruled(ranked, strategy, floor):
-        gap = best.value - worst.value
+        gap = best[0] - worst[0]
         if gap > TIE and gap >= floor:
-            yield Pick(best.entry, worst.entry, gap, gap, metric)
+            yield Pick(best[1], worst[1], gap, gap, metric)
 
 
-def _ranked(entries: Iterable[TakeFacts], metric: str) -> list[_Ranked]:
+def _ranked(candidates: Candidates, metric: str) -> list[_Ranked]:
     """Best first; takes without the metric are left out."""
     direction = sign(metric)
-    found = [_Ranked(direction * value, e) for e in entries if (value := e.value(metric)) is not None]
-    return sorted(found, key=lambda r: -r.value)  # stable: equal values stay in the entries' order
-
-
-def _made(entry: TakeFacts, parents: Mapping[str, str]) -> tuple[object, ...]:
-    """How a take was made: its settings, and out of how many takes of the group, one after the other (a repaired take was
-    not made like the one before the repair)."""
-    seen: set[str] = set()
-    parent = entry.parent
-    while parent is not None and parent not in seen:
-        seen.add(parent)
-        parent = parents.get(parent)
-    return len(seen), entry.generation.settings()
+    pairs = zip(candidates.values(metric), candidates.takes, strict=True)
+    found = [(direction * value, take) for value, take in pairs if value is not None]
+    found.sort(key=itemgetter(0), reverse=True)  # stable: equal values stay in the takes' order
+    return found
 
 
 def _sd(values: Sequence[float]) -> float:
@@ -124,7 +103,7 @@ def _sd(values: Sequence[float]) -> float:
 
 def _ruled(ranked: list[_Ranked], strategy: PairStrategy, floor: float) -> Iterator[tuple[_Ranked, _Ranked]]:
     for part in _parts(ranked, made_alike=strategy.compare == "seeds"):
-        apart = _settings_differ if strategy.compare == "params" else _any
+        apart = _made_differently if strategy.compare == "params" else _any
         if strategy.rule == "best_worst":
             yield from _widest(part, apart)
         elif strategy.rule == "topk":
@@ -133,14 +112,14 @@ def _ruled(ranked: list[_Ranked], strategy: PairStrategy, floor: float) -> Itera
         else:
             for i, a in enumerate(part):
                 for b in reversed(part[i + 1 :]):
-                    if a.value - b.value < floor:
+                    if a[0] - b[0] < floor:
                         break  # those that come now are nearer still
                     if apart(a, b):
                         yield a, b
 
 
-def _settings_differ(a: _Ranked, b: _Ranked) -> bool:
-    return a.settings != b.settings
+def _made_differently(a: _Ranked, b: _Ranked) -> bool:
+    return a[1].made != b[1].made
 
 
 def _any(a: _Ranked, b: _Ranked) -> bool:
@@ -151,10 +130,10 @@ def _widest(part: list[_Ranked], apart: Callable[[_Ranked, _Ranked], bool]) -> I
     """The comparison with the largest gap, if there is any."""
     found: tuple[_Ranked, _Ranked] | None = None
     for i, a in enumerate(part):
-        if found and a.value - part[-1].value <= found[0].value - found[1].value:
+        if found and a[0] - part[-1][0] <= found[0][0] - found[1][0]:
             break
         b = next((b for b in reversed(part[i + 1 :]) if apart(a, b)), None)
-        if b is not None and (found is None or a.value - b.value > found[0].value - found[1].value):
+        if b is not None and (found is None or a[0] - b[0] > found[0][0] - found[1][0]):
             found = a, b
     if found:
         yield found
@@ -164,82 +143,85 @@ def _parts(ranked: list[_Ranked], made_alike: bool) -> Iterator[list[_Ranked]]:
     """Takes apart by length (within a part all are within `SAME_LENGTH_S`) and, if wanted, by settings; a sound that
     stands in a part twice counts once. Each part is best first; parts of shorter takes come first, then those with the
     better best take."""
-    sets: dict[object, list[_Ranked]] = defaultdict(list)
+    takes = [take for _, take in ranked]
+    kinds = {(take.duration_s, take.made if made_alike else 0) for take in takes}
+    if len(kinds) == 1 and len({take.pcm_sha256 for take in takes}) == len(takes):
+        yield ranked  # the usual group, by the short way
+        return
+    sets: dict[int | None, list[_Ranked]] = defaultdict(list)
     for one in ranked:
-        sets[one.settings if made_alike else None].append(one)
+        sets[one[1].made if made_alike else None].append(one)
     parts: list[list[_Ranked]] = []
     for alike in sets.values():
         lengths: list[list[_Ranked]] = []
-        for one in sorted(alike, key=lambda r: r.entry.duration_s):
-            if lengths and as_long(lengths[-1][0].entry, one.entry):
+        for one in sorted(alike, key=lambda r: r[1].duration_s):
+            if lengths and as_long(lengths[-1][0][1], one[1]):
                 lengths[-1].append(one)
             else:
                 lengths.append([one])
         parts += lengths
-    parts.sort(key=lambda part: part[0].entry.duration_s)
+    parts.sort(key=lambda part: part[0][1].duration_s)
     for part in parts:
-        if part[0].entry.duration_s != part[-1].entry.duration_s:  # sorting by length has mixed them
-            part.sort(key=lambda r: (-r.value, *_order(r.entry)))
-        once = {one.entry.pcm_sha256: one for one in reversed(part)}  # the best of each sound
-        yield [one for one in part if once[one.entry.pcm_sha256] is one]
+        if part[0][1].duration_s != part[-1][1].duration_s:  # sorting by length has mixed them
+            part.sort(key=lambda r: (-r[0], r[1].order))
+        once = {take.pcm_sha256: take for _, take in reversed(part)}  # the best of each sound
+        yield [one for one in part if once[one[1].pcm_sha256] is one[1]]
 
 
 def _repairs(ranked: list[_Ranked], strategy: PairStrategy) -> Iterator[tuple[_Ranked, _Ranked]]:
     """(repaired, before), best repair first; those that got worse are left to the caller's floor."""
-    before = {one.entry.take: one for one in reversed(ranked)}
+    before = {one[1].take: one for one in reversed(ranked)}
     repairs: dict[str, list[_Ranked]] = defaultdict(list)
     for one in ranked:
-        parent = before.get(one.entry.parent or "")
-        if parent is not None and parent is not one and as_long(parent.entry, one.entry):
-            repairs[parent.entry.take].append(one)
+        parent = before.get(one[1].parent or "")
+        if parent is not None and parent is not one and as_long(parent[1], one[1]):
+            repairs[parent[1].take].append(one)
     most = {"best_worst": 1, "topk": strategy.k}.get(strategy.rule)
-    for take in sorted(repairs, key=lambda t: _order(before[t].entry)):
+    for take in sorted(repairs, key=lambda t: before[t][1].order):
         yield from ((one, before[take]) for one in repairs[take][:most])
 
 
-def _dominations(entries: Sequence[TakeFacts], parents: Mapping[str, str], strategy: PairStrategy) -> Iterator[Pick]:
+def _dominations(candidates: Candidates, strategy: PairStrategy) -> Iterator[Pick]:
     """Every comparison in which one take is nowhere worse and somewhere better by the margin. The pair's metric is the
     one that shows it most clearly, in standard deviations."""
-    directions = [sign(name) for name in strategy.metrics]
+    columns = [[None if v is None else sign(name) * v for v in candidates.values(name)] for name in strategy.metrics]
     known = []
-    for entry in entries:
-        values = [entry.value(name) for name in strategy.metrics]
-        found = [d * v for d, v in zip(directions, values, strict=True) if v is not None]
+    for take, *values in zip(candidates.takes, *columns, strict=True):
+        found = [v for v in values if v is not None]
         if len(found) == len(values):
-            known.append((entry, found, _made(entry, parents)))
-    spreads = [_sd(column) for column in zip(*(values for _, values, _ in known), strict=True)]
+            known.append((take, found))
+    spreads = [_sd(column) for column in zip(*(values for _, values in known), strict=True)]
     in_sd = strategy.margin_unit == "sd"
-    takes = {entry.take: entry for entry in reversed(entries)}
-    for best, better, made in known:
-        for worst, less, otherwise in known:
+    takes = {take.take: take for take in reversed(candidates.takes)}
+    for best, better in known:
+        for worst, less in known:
             gaps = [a - b for a, b in zip(better, less, strict=True)]
             clear = [
                 (gap / spread, -i)
                 for i, (gap, spread) in enumerate(zip(gaps, spreads, strict=True))
                 if gap > TIE and gap >= strategy.margin * (spread if in_sd else 1.0)
             ]
-            if clear and min(gaps) >= -TIE and _may_compare(best, worst, made == otherwise, strategy, takes):
+            if clear and min(gaps) >= -TIE and _may_compare(best, worst, strategy, takes):
                 width, place = max(clear)
                 yield Pick(best, worst, gaps[-place], width, strategy.metrics[-place])
 
 
-def _may_compare(
-    best: TakeFacts, worst: TakeFacts, alike: bool, strategy: PairStrategy, takes: dict[str, TakeFacts]
-) -> bool:
+def _may_compare(best: Candidate, worst: Candidate, strategy: PairStrategy, takes: dict[str, Candidate]) -> bool:
     if strategy.compare == "repair":
         return best.parent is not None and takes.get(best.parent) is worst
+    alike = best.made == worst.made
     return {"seeds": alike, "params": not alike}.get(strategy.compare, True)
 
 
-def _majorities(entries: Sequence[TakeFacts], judgements: Iterable[Judgement], margin: float) -> Iterator[Pick]:
-    named = {name: e for e in reversed(entries) for name in (e.take, e.pcm_sha256)}
+def _majorities(takes: Sequence[Candidate], judgements: Iterable[Judgement], margin: float) -> Iterator[Pick]:
+    named = {name: take for take in reversed(takes) for name in (take.take, take.pcm_sha256)}
     words: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)  # two sounds -> labeller -> 1 the first, -1 the second
     for judgement in judgements:
         a, b = named.get(judgement.chosen), named.get(judgement.rejected)
         if a is not None and b is not None:
             first, second = sorted((a.pcm_sha256, b.pcm_sha256))
             words[first, second][judgement.labeller] = 0 if judgement.tie else 1 if a.pcm_sha256 == first else -1
-    for (first, second), said in sorted(words.items(), key=lambda item: sorted(_order(named[s]) for s in item[0])):
+    for (first, second), said in sorted(words.items(), key=lambda item: sorted(named[s].order for s in item[0])):
         votes = Counter(said.values())
         share = (votes[1] - votes[-1]) / len(said)
         best, worst = (named[first], named[second]) if share > 0 else (named[second], named[first])

@@ -8,14 +8,56 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from .candidates import Candidates, candidates_of
 from .groups import GroupFacts
-from .pair_picks import SAME_LENGTH_S, TIE, picks
-from .pair_record import pair_record
+from .pair_picks import SAME_LENGTH_S, TIE, Pick, picks
+from .pair_record import pair_id, pair_record
 from .pair_schema import Pair
 from .pair_strategy import Judgement, PairStrategy, Quota
 
-__all__ = ["SAME_LENGTH_S", "TIE", "Judgement", "PairStrategy", "Quota", "derive", "derive_all", "pairs_best_worst"]
+__all__ = [
+    "SAME_LENGTH_S", "TIE", "Found", "Judgement", "PairStrategy", "Quota", "derive", "derive_all", "find_all", "pairs_best_worst",
+]  # fmt: skip
+
+
+class Comparing(Protocol):
+    """A group, as far as finding pairs in it needs it."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def strata(self) -> dict[str, str]: ...
+
+    @property
+    def candidates(self) -> Candidates: ...
+
+
+Comparable = TypeVar("Comparable", bound=Comparing)
+
+
+class Found(NamedTuple, Generic[Comparable]):
+    """A comparison that is a pair, in the group it was found in. `id` names the pair, `strategy` what it was found by."""
+
+    group: Comparable
+    id: str
+    strategy: str
+    pick: Pick
+
+
+class _Whole:
+    """A group with its takes at hand."""
+
+    def __init__(self, group: GroupFacts) -> None:
+        self.group, self.id, self.strata = group, group.id, group.strata
+        self.takes, self.candidates = candidates_of(group.entries)
+
+    def pair(self, found: Found[_Whole]) -> Pair:
+        best, worst = (self.takes[side.order] for side in (found.pick.best, found.pick.worst))
+        return pair_record(self.group, best, worst, strategy=found.strategy, margin=found.pick.margin, metric=found.pick.metric,
+                           labeller=found.pick.labeller)  # fmt: skip
 
 
 def derive(group: GroupFacts, strategies: Sequence[PairStrategy], judgements: Iterable[Judgement] = ()) -> list[Pair]:
@@ -41,18 +83,19 @@ def derive(group: GroupFacts, strategies: Sequence[PairStrategy], judgements: It
     [(3.25, 0.333)]
     """
     own = [j for j in judgements if j.group == group.id]
-    pairs: list[Pair] = []
+    whole = _Whole(group)
+    return [whole.pair(found) for found in _find(whole, strategies, own)]
+
+
+def _find(group: Comparable, strategies: Sequence[PairStrategy], judgements: Sequence[Judgement]) -> Iterator[Found[Comparable]]:
     given: dict[str, set[frozenset[str]]] = defaultdict(set)
     for strategy in strategies:
-        for pick in picks(group.entries, strategy, own):
-            sounds = frozenset((pick.best.pcm_sha256, pick.worst.pcm_sha256))
+        for pick in picks(group.candidates, strategy, judgements):
+            chosen, rejected = pick.best.pcm_sha256, pick.worst.pcm_sha256
+            sounds = frozenset((chosen, rejected))
             if sounds not in given[strategy.name]:
                 given[strategy.name].add(sounds)
-                pairs.append(pair_record(
-                    group, pick.best, pick.worst, strategy=strategy.name, margin=pick.margin, metric=pick.metric,
-                    labeller=pick.labeller,
-                ))
-    return pairs
+                yield Found(group, pair_id(group.id, strategy.name, chosen, rejected), strategy.name, pick)
 
 
 def derive_all(
@@ -72,6 +115,24 @@ def derive_all(
     >>> [p.group for p in derive_all(groups, [PairStrategy()], quotas=Quota(by=("genre",), pairs=1))]
     ['a', 'c']
     """
+    wholes = (_Whole(group) for group in groups)
+    for found in find_all(wholes, strategies, quotas=quotas, judgements=judgements):
+        yield found.group.pair(found)
+
+
+def find_all(
+    groups: Iterable[Comparable], strategies: Sequence[PairStrategy], *, quotas: Quota | None = None,
+    judgements: Iterable[Judgement] = (),
+) -> Iterator[Found[Comparable]]:
+    """What `derive_all` derives, before it is made into records: the rules over anything that has candidates.
+
+    >>> from types import SimpleNamespace
+    >>> from segue.scoring.candidates import Candidate
+    >>> takes = [Candidate(i, str(i), str(i), score, 8.0, None, 0) for i, score in enumerate((6.5, 8.0))]
+    >>> group = SimpleNamespace(id="g", strata={}, candidates=Candidates(takes, lambda metric: [None, None]))
+    >>> [(f.strategy, f.pick.best.take, f.pick.margin) for f in find_all([group], [PairStrategy()])]
+    [('same_prompt_different_seeds', '1', 1.5)]
+    """
     said: dict[str, list[Judgement]] = defaultdict(list)
     for judgement in judgements:
         said[judgement.group].append(judgement)
@@ -81,12 +142,12 @@ def derive_all(
         stratum = tuple(group.strata.get(key, "") for key in quotas.by) if quotas else ()
         if quotas and counts[stratum] >= quotas.pairs:
             continue
-        for pair in derive(group, strategies, said.get(group.id, ())):
-            if pair.id in given or (quotas and counts[stratum] >= quotas.pairs):
+        for found in _find(group, strategies, said.get(group.id, ())):
+            if found.id in given or (quotas and counts[stratum] >= quotas.pairs):
                 continue
-            given.add(pair.id)
+            given.add(found.id)
             counts[stratum] += 1
-            yield pair
+            yield found
 
 
 def pairs_best_worst(group: GroupFacts, *, margin: float = 0.0, k: int = 1) -> list[Pair]:

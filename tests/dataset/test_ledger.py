@@ -12,8 +12,9 @@ from segue.dataset.entries import JobResult, Scored
 from segue.dataset.folder import NightFolder
 from segue.dataset.jobs import Jobs
 from segue.dataset.ledger import Ledger
-from segue.dataset.pairing import derived, lean_groups
+from segue.dataset.pairing import derived
 from segue.dataset.plan import load_plan
+from segue.dataset.record import lean_groups
 from segue.pipeline.errors import RunError
 from segue.pipeline.store import Store
 

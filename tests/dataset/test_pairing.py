@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from helpers.scored_takes import scored_group, scored_take
 from segue.dataset.folder import NightFolder
-from segue.dataset.pairing import derived, lean_groups, write_pairs
+from segue.dataset.pairing import derived, write_pairs
+from segue.dataset.record import lean_groups
 from segue.pipeline.errors import RequestError, RunError
 from segue.scoring.groups import Group
 from segue.scoring.pair_audit import Auditor, audit
