@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 from ..pipeline.atomic import write_error
@@ -39,9 +38,15 @@ class Ledger:
     def __init__(self, folder: NightFolder, catalog: NightCatalog, plan: Plan, jobs: Jobs, store: Store, night: str) -> None:
         self.folder, self.catalog, self.plan, self.jobs, self.night = folder, catalog, plan, jobs, night
         self._store = store
-        self._index = cache(lambda: PairIndex(folder.index, folder.groups))  # opened when the first prompt is settled
+        self._index: PairIndex | None = None  # opened when the first prompt is settled
         self._per_stratum: Counter[tuple[str, ...]] = Counter()
         self._counted = (0, 0)  # groups of the record whose pairs are in `_per_stratum`, and their bytes
+
+    def close(self) -> None:
+        """Let go of what settling has opened."""
+        if self._index is not None:
+            self._index.close()
+            self._index = None
 
     def spent(self, settled: Settled | None = None) -> str | None:
         """Which budget of pairs or takes the record has used up, in words; None where it has not."""
@@ -147,7 +152,8 @@ class Ledger:
         _append(self.folder.groups, lines)
         takes = sum(len(group.entries) for group in groups)
         end = settled.bytes + len(lines)
-        self._index().append(groups, lines, settled.bytes)
+        self._index = self._index or PairIndex(self.folder.index, self.folder.groups)
+        self._index.append(groups, lines, settled.bytes)
         self.catalog.settle(settled.blocks, bytes=end, groups=len(groups), takes=takes, pairs=len(pairs))
         if self._counted[0] == settled.groups:
             self._counted = (settled.groups + len(groups), end)

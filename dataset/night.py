@@ -87,6 +87,7 @@ def run_night(
                 reason = runner.run()
         finally:
             made.close()
+            ledger.close()
         write_pairs(folder, own.strategies, own.quotas)
         if catalog.settled().blocks == jobs.blocks:
             worker.store.discard(worker.store.keys())  # encoded sources, takes of jobs that were set aside

@@ -85,6 +85,7 @@ def rescore(out: str | Path, *, every: bool = False) -> Rescored:
                 after = ledger.replace(blocks, judge.names)
         finally:
             judge.close()
+            ledger.close()
         kept = copy.place_if_changed(after.bytes)
         pairs = sum(write_pairs(folder, plan.strategies, plan.quotas).values())
         write_account(folder, plan, catalog)
