@@ -27,7 +27,7 @@ from ..build_mini import load_checkpoints
 from ..mini import make_mini, set_silence_latent
 from ..progress import Progress
 from .cache import load_shards
-from .network import FlowNetwork
+from .network import FlowNetwork, precision
 from .tasks import Batch, draw_batch
 from .train import JUDGED_CLIPS
 
@@ -57,7 +57,7 @@ def walk(
         else:
             times = torch.full((2 * len(x),), t)
             both = teacher.velocity(torch.cat([x, x]), times, double, doubled_mask, torch.cat([context, context]))
-            with_text, without = both.chunk(2)
+            with_text, without = both.float().chunk(2)
             velocity = guidance.combine(x, t, {COND: with_text, NULL: without}, memory)
         x = x + (end - start) / substeps * velocity
     return x
@@ -65,9 +65,9 @@ def walk(
 
 def distil_loss(
     teacher: FlowNetwork, student: FlowNetwork, batch: Batch, guidance: Guidance, substeps: int, seed: tuple[int, ...],
-    *, own_way: bool = False,
+    *, own_way: bool = False, half: bool = False,
 ) -> torch.Tensor:  # fmt: skip
-    """Mean squared difference between the student's velocity and the teacher's way to the next point.
+    """Mean squared difference between the student's velocity and the teacher's way to the next point; ``half``: in bfloat16.
 
     The start is data with noise, or (``own_way``) where the student gets to from pure noise.
     """
@@ -77,7 +77,7 @@ def distil_loss(
     start, end = float(times[point]), float(times[point + 1])
     noise = torch.randn(batch.target.shape, generator=generator)
     at = torch.full((len(noise),), start)
-    with torch.no_grad():
+    with torch.no_grad(), precision(noise.device, half):
         conditions, context = teacher.conditions(batch), teacher.context(batch)
         if own_way:
             x = noise
@@ -87,7 +87,9 @@ def distil_loss(
         else:
             x = (1 - start) * batch.target + start * noise
         wanted = (walk(teacher, x, start, end, substeps, conditions, context, guidance) - x) / (end - start)
-    return (student.velocity(x, at, *conditions, context) - wanted).pow(2).mean()
+    with precision(noise.device, half):
+        velocity = student.velocity(x, at, *conditions, context)
+    return (velocity.float() - wanted).pow(2).mean()
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -102,6 +104,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=4.0)
     parser.add_argument("--substeps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--half", action="store_true", help="bfloat16 where it is safe: faster where the machine has it")
     parser.add_argument("--resume", action="store_true")
     return parser.parse_args(argv)
 
@@ -166,7 +169,7 @@ class Distiller:
         weights = {"repaint": 1.0} if repaints else {k: v for k, v in TURBO_WEIGHTS.items() if k != "repaint"}
         batch = draw_batch(self.items, args.batch, self.student.silence, rng, weights=weights, lengths=LENGTHS)
         loss = distil_loss(self.teacher, self.student, batch, self.unguided if repaints else self.guided, args.substeps,
-                           (8, progress.step), own_way=bool(rng.random() < 0.5))  # fmt: skip
+                           (8, progress.step), own_way=bool(rng.random() < 0.5), half=args.half)  # fmt: skip
         progress.descend(loss)
         return float(loss.detach())
 

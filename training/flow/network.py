@@ -6,15 +6,27 @@ batch of unequal ones; ``PaddedCrossAttention`` puts it back, so that training n
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from diffusers.models.transformers.ace_step_transformer import AceStepAttnProcessor2_0, AceStepTransformer1DModel
 from diffusers.pipelines.ace_step.modeling_ace_step import _pack_sequences
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..mini import Mini
 from .tasks import Batch
+
+
+@contextlib.contextmanager
+def precision(device: torch.device, half: bool) -> Iterator[None]:
+    """``half``: compute in bfloat16, otherwise as the weights are. The fused attention's backward pass is slow in bfloat16 on a
+    CPU: there it is done by plain matrix products."""
+    plain = sdpa_kernel(SDPBackend.MATH) if half and device.type == "cpu" else contextlib.nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=half), plain:
+        yield
 
 
 class PaddedCrossAttention(AceStepAttnProcessor2_0):

@@ -10,21 +10,19 @@ optimizer, schedule, averages and data position. Writes ``<variant>.pt`` (averag
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..average import Average
 from ..build_mini import load_checkpoints
 from ..mini import make_mini, set_silence_latent
 from ..progress import Progress
 from .cache import load_shards
-from .network import FlowNetwork
+from .network import FlowNetwork, precision
 from .start import start_transformer
 from .tasks import EARLY_LENGTHS, EARLY_WEIGHTS, LENGTHS, TASKS, WEIGHTS, Batch, draw_batch
 
@@ -46,9 +44,7 @@ def flow_loss(
     noisy = (1 - time_value)[:, None, None] * target + time_value[:, None, None] * noise
     dropped = (torch.rand(len(target), generator=generator) < dropout).to(device)
     context = network.context(batch)
-    # the fused attention's backward pass is slow in bfloat16 on a CPU: there it is done by plain matrix products
-    plain = sdpa_kernel(SDPBackend.MATH) if half and device.type == "cpu" else contextlib.nullcontext()
-    with torch.autocast(device.type, torch.bfloat16, enabled=half), plain:
+    with precision(device, half):
         states, mask = network.conditions(batch)
         states = torch.where(dropped[:, None, None], network.null_states(states), states)
         predicted = network.velocity(noisy, time_value, states, mask, context)
