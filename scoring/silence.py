@@ -57,7 +57,8 @@ def _unlike_db(before: Array, after: Array, rate_hz: int) -> float:
     """How far the spectra of two stretches `[C, n]` differ in shape, dB: mean over half octaves (and what lies below 150 Hz) of
     how far their levels lie apart, the common change of level left out; what is below −66 dBFS counts as that."""
     size = min(before.shape[1], after.shape[1])
-    edges = np.round(np.concatenate(([0.0], _BANDS_HZ[_BANDS_HZ < 0.45 * rate_hz])) * size / rate_hz).astype(int)
+    bands_hz = _BANDS_HZ[: int(np.searchsorted(_BANDS_HZ, 0.45 * rate_hz))]
+    edges = np.round(np.concatenate(([0.0], bands_hz)) * size / rate_hz).astype(int)
     window = np.hanning(size + 2)[1:-1]
     level = []
     for part in (before[:, -size:], after[:, :size]):
