@@ -30,13 +30,13 @@ _BANDS_HZ = np.arange(20.0, _TOP_HZ + 21.0, _BIN_HZ)
 _FRAME_S, _HOP_S = 0.2, 0.05  # short enough to look between notes
 _INDEPENDENT = 0.375  # frames of 0.2 s every 0.05 s: this part of them says something of its own
 _WINDOW_S, _SHORTEST_S = 8.0, 3.0
-_QUIETEST = 0.2  # part of the time that always counts fully, so that no single moment decides
+_QUIETEST = 0.1  # part of the time that always counts fully, so that no single moment decides
 _FFT = 1024
 _REACH = round(_BIN_HZ / 2 * _HOP_S * _FFT) + 1  # half the way to the next band, and one more for the widest line
 _MAINS_HZ, _OFF_HZ, _STEP_HZ = (50.0, 60.0), 0.1, 0.0125
 _BESIDE_HZ, _OWN_HZ = 9.0, 0.3  # what a line must stand out of lies within the first of it, and not within the second
 _HARMONICS = np.arange(1, 11)
-_MOST, _LEAST_LINE, _FEWEST, _LEAST_EXCESS = 25.0, 3.5, 3, 12.0
+_MOST, _LEAST_LINE, _FEWEST, _LEAST_EXCESS = 25.0, 3.0, 3, 12.0
 _LEAST_DB, _WORST_DB = -66.0, -26.0
 
 
