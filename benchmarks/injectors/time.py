@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d, uniform_filter1d
-from scipy.signal import butter, lfilter, sosfilt
+from scipy.signal import butter, lfilter, sosfilt, spectrogram
 
 from .kind import Inject, Injector
 from .places import local_rms, places, seconds
@@ -108,14 +108,29 @@ def _cut(end: bool) -> Inject:
     return inject
 
 
+def _hidden_db(x: np.ndarray, rate_hz: int, hz: np.ndarray, rms: np.ndarray) -> float:
+    """How far the best heard of lines at `hz` stands above what the sound itself has within 50 Hz of it (a critical band down
+    there is 100 Hz wide) in the quietest fifth of its moments of 0.2 s, dB."""
+    size = int(0.2 * rate_hz)
+    at, _, density = spectrogram(x, rate_hz, "hann", size, size * 3 // 4)
+    around = [density[:, np.abs(at - one) < 50].sum(axis=1).mean(axis=0) * at[1] for one in hz]
+    return float(np.max(10 * np.log10(rms**2 / (np.quantile(around, 0.2, axis=1) + 1e-20))))
+
+
 def _hum(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Made:
+    """Relative to the sound's RMS; louder where a bass would hide all of it. A line is masked by noise 4 dB above it in its
+    critical band, and by tones that are some 15 dB above it (Fastl and Zwicker, "Psychoacoustics", 2007, ch. 4), so at the
+    weakest audible strength the best heard of its lines is no more than 15 dB below what sounds there in the quietest moments."""
     base = float(rng.choice([50.0, 60.0])) * (1 + rng.uniform(-0.001, 0.001))
     t = np.arange(x.shape[1]) / rate_hz
     count = int(rng.integers(4, 11))
     tilt, odd = rng.uniform(0.5, 1.5), rng.uniform(0.3, 1.0)
     sizes = [k**-tilt * (odd if k % 2 == 0 else 1.0) for k in range(1, count + 1)]
     wave = sum(size * np.sin(2 * np.pi * base * (k + 1) * t + rng.uniform(0, 6.28)) for k, size in enumerate(sizes))
-    wave *= _rms(x) * _db(HUM_DB[level]) / _rms(wave)
+    wave *= _rms(x) / _rms(wave)
+    lines = np.array(sizes) / np.sqrt(np.sum(np.square(sizes))) * _rms(x) * _db(HUM_DB[HUM_AUDIBLE])
+    hidden_db = _hidden_db(x, rate_hz, base * np.arange(1, count + 1), lines)
+    wave *= _db(HUM_DB[level] + max(0.0, -HUM_MASKED_DB - hidden_db))
     return (x + wave).astype(np.float32), [(0.0, x.shape[1] / rate_hz)]
 
 
@@ -222,6 +237,7 @@ CLICK = (0.25, 0.5, 1.0, 2.0, 4.0)
 GAP_S = (0.012, 0.025, 0.06, 0.15, 0.4)
 CUT_DB = (-40.0, -30.0, -20.0, -10.0, 0.0)
 HUM_DB = (-44.0, -37.0, -30.0, -24.0, -18.0)
+HUM_AUDIBLE, HUM_MASKED_DB = 3, 15.0
 HISS_DB = (-48.0, -42.0, -35.0, -28.0, -20.0)
 BURST_DB = (-30.0, -20.0, -10.0, -3.0, 4.0)
 OFFSET = (0.02, 0.06, 0.12, 0.25, 0.5)
@@ -243,7 +259,8 @@ INJECTORS: tuple[Injector, ...] = (
     Injector("gap", "gap", GAP_S, "s", _gap, audible=1, material=_BUSY, accepts=("click", "silence")),
     Injector("cut_start", "cut_start", CUT_DB, "dB at the edge", _cut(False), material=_BUSY),
     Injector("cut_end", "cut_end", CUT_DB, "dB at the edge", _cut(True), material=_BUSY),
-    Injector("hum", "hum", HUM_DB, "dB of the sound's RMS", _hum, audible=3, whole=True, material=_ALL),
+    Injector("hum", "hum", HUM_DB, "dB of the sound's RMS, more over a bass", _hum, audible=HUM_AUDIBLE, whole=True,
+             material=_ALL),
     Injector("noise", "noise", HISS_DB, "dB of the sound's RMS", _hiss, audible=3, whole=True, material=_ALL),
     Injector("noise_burst", "noise_burst", BURST_DB, "dB of the local RMS or treble", _burst, material=_BUSY, accepts=("click",)),
     Injector("dc_offset", "dc_offset", OFFSET, "of the RMS", _offset, whole=True, material=_ALL,

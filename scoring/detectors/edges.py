@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,46 +12,66 @@ from ..report import Defect
 from ..samples import Array
 from .found import found
 
-_SILENT_DB, _LEAST_DB, _WORST_DB = -90.0, -52.0, -15.0
-_JUMP = 0.2
-_EDGE_S, _JUMP_S, _BESIDE_S = 0.002, 0.003, 0.010
+_SILENT_DB, _LEAST_DB, _WORST_DB = -90.0, -50.0, -15.0
+_VALUE, _STEP, _RISE_DB = 0.05, 0.2, 14.0
+_EDGE_S, _BESIDE_S, _AFTER_S = 0.002, 0.010, 0.020
 
 
-def _begins_inside(x: Array, rate_hz: int, gain: float) -> tuple[int, float, float] | None:
-    """Where `[C, T]` begins after any silence, its level there (RMS of 2 ms after `gain`, dB), and how far its first sample
-    and first step are from 0 (as a part of their RMS in the first 3 ms: about 1 within a sound, near 0 where one starts or
-    is faded in); None for silence."""
+@dataclass(frozen=True)
+class _Edge:
+    """Where a sound `first` is heard, its level there (RMS of 2 ms, dB), its first value and first step as parts of their RMS
+    in the first 10 ms (about 1 within a sound), and by how much the RMS of its first 20 ms is above that level, dB."""
+
+    first: int
+    level_db: float
+    value: float
+    step: float
+    rise_db: float
+
+    @property
+    def inside(self) -> bool:
+        """Whether the sound was there before: all that vibrates starts from rest, so its first value is next to nothing. By
+        chance that is so in the middle of a sound as well; then its first step tells, unless the sound only rises from there, as
+        an attack does (a drum's first step may be as steep as any)."""
+        return self.value > _VALUE or (self.step > _STEP and self.rise_db < _RISE_DB)
+
+
+def _edge(x: Array, rate_hz: int, gain: float) -> _Edge | None:
+    """How `[C, T]` begins after any silence (below −90 dB after `gain`); None for silence."""
     heard = np.abs(x).max(axis=0) * gain > 10 ** (_SILENT_DB / 20)
     first = int(heard.argmax())
-    part = x[:, first : first + int(_BESIDE_S * rate_hz)].astype(np.float64)
+    part = x[:, first : first + int(_AFTER_S * rate_hz)].astype(np.float64) * gain
     if not heard[first] or part.shape[1] < 16:
         return None
-    near = part[:, : max(int(_JUMP_S * rate_hz), 12)]
-    value, step = np.sqrt(np.square(near).mean()), np.sqrt(np.square(np.diff(near)).mean())
-    by_value, by_step = np.square(part[:, 0]).mean(), np.square(part[:, 1] - part[:, 0]).mean()
-    jump = np.sqrt(by_value / max(value, 1e-12) ** 2 + by_step / max(step, 1e-12) ** 2)
-    level = np.sqrt(np.square(part[:, : max(int(_EDGE_S * rate_hz), 4)]).mean()) * gain
-    return first, 20 * float(np.log10(max(level, 1e-10))), float(jump)
+    step = np.diff(part)
+
+    def rms(y: Array, seconds: float, least: int) -> float:
+        return max(float(np.sqrt(np.square(y[:, : max(int(seconds * rate_hz), least)]).mean())), 1e-10)
+
+    level = rms(part, _EDGE_S, 4)
+    return _Edge(first, 20 * float(np.log10(level)), rms(part, 0, 1) / rms(part, _BESIDE_S, 16),
+                 rms(step, 0, 1) / rms(step, _BESIDE_S, 16), 20 * float(np.log10(rms(part, _AFTER_S, 16) / level)))  # fmt: skip
 
 
 def _cut(kind: str, a: Analysis, x: Array) -> Iterator[Defect]:
     if a.silent or a.duration_s < 0.1:
         return
-    edge = _begins_inside(x, a.rate_hz, a.gain)
-    if edge is None or edge[1] < _LEAST_DB or edge[2] < _JUMP:
+    edge = _edge(x, a.rate_hz, a.gain)
+    if edge is None or edge.level_db < _LEAST_DB or not edge.inside:
         return
-    first, level, jump = edge
-    if kind == "cut_start" and first > _EDGE_S * a.rate_hz:
+    if kind == "cut_start" and edge.first > _EDGE_S * a.rate_hz:
         return
-    last = min(first + int(_BESIDE_S * a.rate_hz), x.shape[1])
-    span = (first, last) if kind == "cut_start" else (x.shape[1] - last, x.shape[1] - first)
-    severity = 0.05 + 0.95 * (level - _LEAST_DB) / (_WORST_DB - _LEAST_DB)
-    yield found(kind, severity, span, a, level_db=round(level, 1), jump=round(jump, 3))
+    last = min(edge.first + int(_BESIDE_S * a.rate_hz), x.shape[1])
+    span = (edge.first, last) if kind == "cut_start" else (x.shape[1] - last, x.shape[1] - edge.first)
+    severity = 0.05 + 0.95 * (edge.level_db - _LEAST_DB) / (_WORST_DB - _LEAST_DB)
+    yield found(kind, severity, span, a, level_db=round(edge.level_db, 1), jump=round(float(np.hypot(edge.value, edge.step)), 3))
 
 
 def cut_start(a: Analysis) -> Iterator[Defect]:
-    """`cut_start`: begins in the middle of a sound: above −52 dB within 2 ms (after −18 LUFS), with a jump. After a
-    silence of more than 2 ms it is taken for an attack. −52 dB is severity 0.05, −15 dB is 1.
+    """`cut_start`: begins in the middle of a sound: above −50 dB within 2 ms (after −18 LUFS), and at once: its first value is
+    more than a twentieth of the RMS of its first 10 ms, or its first step a fifth of theirs in a sound that is as good as there
+    already (its first 20 ms are no 14 dB louder than its first 2). After a silence of more than 2 ms it is taken for an attack.
+    −50 dB is severity 0.05, −15 dB is 1.
 
     >>> x = 0.2 * np.cos(2 * np.pi * 440 * np.arange(24_000) / 48_000)[None]  # begins at its crest
     >>> [(d.type, d.start_s, d.end_s, d.severity > 0.9) for d in cut_start(Analysis(x, 48_000))]

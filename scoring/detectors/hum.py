@@ -30,14 +30,14 @@ _BANDS_HZ = np.arange(20.0, _TOP_HZ + 21.0, _BIN_HZ)
 _FRAME_S, _HOP_S = 0.2, 0.05  # short enough to look between notes
 _INDEPENDENT = 0.375  # frames of 0.2 s every 0.05 s: this part of them says something of its own
 _WINDOW_S, _SHORTEST_S = 8.0, 3.0
-_QUIETEST = 0.2  # part of the time that always counts fully, so that no single moment decides
+_QUIETEST = 0.1  # part of the time that always counts fully, so that no single moment decides
 _FFT = 1024
 _REACH = round(_BIN_HZ / 2 * _HOP_S * _FFT) + 1  # half the way to the next band, and one more for the widest line
 _MAINS_HZ, _OFF_HZ, _STEP_HZ = (50.0, 60.0), 0.1, 0.0125
-_OTHER_HZ = (0.8, 9.0)  # how far other families, that the mains are compared with, lie from them
+_BESIDE_HZ, _OWN_HZ = 13.0, 0.3  # what a line must stand out of lies within the first of it, and not within the second
 _HARMONICS = np.arange(1, 11)
-_MOST, _LEAST_LINE, _FEWEST, _LEAST_SUM = 15.0, 3.5, 3, 28.0
-_OF_OTHERS, _SURE = 0.75, 0.9
+_MOST, _LEAST_LINE, _FEWEST = 25.0, 3.0, 3
+_LEAST_EXCESS, _CLEAR, _CLEAR_LINES = 10.0, 2.5, 2  # of all together, and of each of two: one alone is a note
 _LEAST_DB, _WORST_DB = -66.0, -26.0
 
 
@@ -113,14 +113,22 @@ def _places(base_hz: Array) -> npt.NDArray[np.int64]:
 
 
 @lru_cache(maxsize=2)
-def _families(mains: float) -> tuple[Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Bases that a hum of the mains may have `[B]`, where their lines lie `[B, K]`, and where those of other families near
-    by do."""
+def _families(mains: float) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Bases that a hum of the mains may have `[B]`, and where their lines lie `[B, K]`."""
     bases = mains + np.arange(-_OFF_HZ, _OFF_HZ + 1e-9, _STEP_HZ)
-    away = np.arange(*_OTHER_HZ, _STEP_HZ)
-    others = mains + np.concatenate((-away, away))
-    others = others[np.min([np.abs(others - one) for one in _MAINS_HZ], axis=0) >= _OTHER_HZ[0]]
-    return bases, _places(bases), _places(others)
+    return bases, _places(bases)
+
+
+def _beside(evidence: Array, base_hz: float) -> Array:
+    """The highest evidence within 13 Hz on either side of each harmonic of a base, without that of any hum of its mains `[K]`."""
+    each = round(_BIN_HZ * _HOP_S * _FFT)  # steps from band to band
+    along = evidence[_REACH - each // 2 : _REACH - each // 2 + each].T.reshape(-1)
+    most = []
+    for k in _HARMONICS:
+        at, near, far = (round(hz * _HOP_S * _FFT) for hz in (k * base_hz - _BANDS_HZ[0], _OFF_HZ * k + _OWN_HZ, _BESIDE_HZ))
+        at += each // 2
+        most.append(max(along[at - far : at - near].max(), along[at + near : at + far].max()))
+    return np.array(most)
 
 
 def _of_window(z: npt.NDArray[np.complexfloating]) -> _Hum | None:
@@ -129,18 +137,17 @@ def _of_window(z: npt.NDArray[np.complexfloating]) -> _Hum | None:
     share = np.minimum(maximum_filter1d(share, 3, axis=0), 1 - 1e-6)
     evidence = np.minimum(-moments * np.log1p(-share), _MOST)
     best: _Hum | None = None
-    most = _LEAST_SUM
+    most = _LEAST_EXCESS
     for mains in _MAINS_HZ:
-        bases, own, others = _families(mains)
+        bases, own = _families(mains)
         lines = evidence.take(own)
-        sums = lines.sum(axis=1)
-        i = int(np.argmax(sums))
-        sure = share.take(own[i, :3]).max() > _SURE
+        i = int(np.argmax(lines.sum(axis=1)))
         stands = lines[i] > _LEAST_LINE
-        if sums[i] <= most or stands.sum() < _FEWEST or not stands[:3].any():
+        if stands.sum() < _FEWEST or not stands[:3].any():
             continue
-        if sure or sums[i] > _OF_OTHERS * float(evidence.take(others).sum(axis=1).max()):
-            most = float(sums[i])
+        excess = np.maximum(lines[i] - _beside(evidence, float(bases[i])), 0)
+        if excess.sum() > most and (excess > _CLEAR).sum() >= _CLEAR_LINES:
+            most = float(excess.sum())
             level = float(power.take(own[i])[stands].sum()) / 2
             best = _Hum(float(bases[i]), level, int(stands.sum()))
     return best
@@ -148,10 +155,10 @@ def _of_window(z: npt.NDArray[np.complexfloating]) -> _Hum | None:
 
 def hum(a: Analysis) -> Iterator[Defect]:
     """`hum`: at least three of the first ten harmonics of 50 or 60 Hz (within 0.1 Hz, which grids keep and no note of the
-    scale lies in), one of them among the first three, as lines that stand in the quietest moments of 8 s with one phase. They
-    must stand out as no family within 9 Hz does (by 0.75 of its evidence), or explain nine tenths of what is there: a bass
-    that plays beside them is the one, hum in a pause is the other. Severity by their level together after −18 LUFS: −66 dB
-    is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s.
+    scale lies in), one of them among the first three, as lines that stand in the quietest moments of 8 s with one phase, and
+    stand out of whatever lies within 13 Hz of them: what is played again and again has lines at every multiple of its rate, one
+    as good as the next, and one line that does is a note, so two must. Severity by their level together after −18
+    LUFS: −66 dB is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s.
 
     >>> t = np.arange(32_000) / 8_000
     >>> x = 0.02 * np.random.default_rng(0).standard_normal(32_000)

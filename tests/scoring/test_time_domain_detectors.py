@@ -196,6 +196,29 @@ def test_padding_a_cut_with_silence_hides_nothing() -> None:
     assert early.end_s == pytest.approx(3.5, abs=0.001)
 
 
+@pytest.mark.parametrize("late_s", [0.0, 0.0016])
+def test_a_note_or_a_drum_that_begins_at_once_is_not_cut(late_s: float) -> None:
+    u, rng = np.maximum(np.arange(RATE) / RATE - late_s, 0.0), np.random.default_rng(12)
+    skin = np.sin(2 * np.pi * 60 * u) * np.minimum(u / 0.03, 1) + 0.02 * rng.standard_normal(RATE) * np.minimum(u / 0.01, 1)
+    for x in (skin * np.exp(-8 * u), np.sin(2 * np.pi * 98 * u) * np.minimum(u / 0.02, 1) * np.exp(-3 * u)):
+        assert found(0.3 * x[None], "cut_start") == []
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.3, np.pi / 2])
+def test_a_tone_is_cut_wherever_in_its_period_it_begins(phase: float) -> None:
+    wave = 0.2 * np.sin(2 * np.pi * 220 * np.arange(RATE) / RATE + phase)[None]
+    assert len(found(wave, "cut_start")) == len(found(np.ascontiguousarray(wave[:, ::-1]), "cut_end")) == 1
+
+
+@pytest.mark.parametrize("rate", [4.0, 10.0, 12.5])
+def test_what_is_played_again_and_again_is_no_hum(rate: float) -> None:
+    """Equal hits have lines at every multiple of their rate, those of the mains among them; at 4 Hz the pitch of the hit itself,
+    180 Hz, is one of these."""
+    u = (np.arange(8 * RATE) / RATE) % (1 / rate)
+    hits = np.sin(2 * np.pi * 180 * u) * np.exp(-u * 15) + 0.01 * np.random.default_rng(13).standard_normal(u.size)
+    assert found(faded(0.3 * hits), "hum") == []
+
+
 def _hits(t: np.ndarray, rng: np.random.Generator, hit: Callable[[np.ndarray], np.ndarray], every: float) -> np.ndarray:
     y = np.zeros(t.size)
     for at in np.arange(0.25, t[-1] - 0.5, every):
@@ -298,6 +321,22 @@ def test_a_voice_that_pauses_once_has_no_drop_out_but_what_breaks_it_off_is_one(
     lost = int(2.301 * RATE)
     voice[:, lost : lost + RATE // 20] = 0.0
     assert [round(d.start_s, 2) for d in found(voice, "gap")] == [2.3]
+
+
+def test_a_stop_between_a_vowel_and_its_burst_is_no_drop_out_but_a_hole_in_the_vowel_is() -> None:
+    rng, n = np.random.default_rng(14), 3 * RATE
+    pulses = np.zeros(n)
+    pulses[:: RATE // 130] = 1.0
+    vowel = lfilter([1.0], np.poly([0.97 * np.exp(1j * w) for w in (0.12, -0.12, 0.35, -0.35)]).real, pulses)
+    burst = sosfilt(butter(2, [5_000, 9_000], "band", fs=RATE, output="sos"), rng.standard_normal(n))
+    x = 0.1 * vowel / rms(vowel)
+    shut, opened, on = int(1.5 * RATE) // (RATE // 130) * (RATE // 130), int(1.56 * RATE), int(1.61 * RATE)
+    x[shut:opened] = 0.0  # closes where a pulse has died away, opens with noise
+    x[opened:on] = 0.06 * (burst / rms(burst))[opened:on]
+    assert found(x[None].astype(np.float32), "gap") == []
+    lost = int(2.203 * RATE)
+    x[lost : lost + RATE // 20] = 0.0
+    assert [round(d.start_s, 2) for d in found(x[None].astype(np.float32), "gap")] == [2.2]
 
 
 def test_a_fricative_is_no_burst_but_noise_of_its_length_is() -> None:
