@@ -110,7 +110,7 @@ def harsh(a: Analysis) -> Iterator[Defect]:
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
     >>> z = np.fft.rfft(0.1 * np.random.default_rng(0).standard_normal(48_000))
-    >>> x = np.fft.irfft(np.where((f > 1_800) & (f < 5_600), 10 ** (15 / 20), 1.0) * z)  # 15 dB more
+    >>> x = np.fft.irfft(np.where((f > 1_800) & (f < 5_600), 10 ** (18 / 20), 1.0) * z)  # 18 dB more
     >>> [(d.type, d.start_s, d.end_s, d.severity, d.evidence["what"]) for d in harsh(Analysis(x[None], 24_000))]
     [('harsh', 0.0, 2.0, 1.0, 'excess')]
     """
