@@ -17,8 +17,8 @@ _LOWEST_EDGE_HZ, _HIGHEST_EDGE_HZ = 1_800.0, 16_000.0
 _BELOW, _ABOVE, _BEYOND = (-1 / 6, 0.0), (1 / 12, 1 / 4), (1 / 12, 1.0)  # octaves from an edge
 _FARTHEST = 1 / 2  # octaves from where a fall begins to its steepest place
 _EDGE_DB = 6.0
-_STEEP_DB, _DEEP_DB = 14.0, 30.0
-_STEADY_DB = 1.5
+_STEEP_DB, _DEEP_DB = 11.0, 30.0
+_STEEP_TO_HISS_DB, _STEADY_DB = 14.0, 1.5
 
 
 def gap(a: Analysis) -> Iterator[Defect]:
@@ -59,7 +59,7 @@ def _mean(values: Array, f: Array, edges: Array, octaves: tuple[float, float]) -
 
 
 def _steepest(s: Spectra, begins_hz: float, ends_hz: float) -> tuple[float, float, float, float]:
-    """Of the fall of the level between two frequencies: where 6 dB of it are done (Hz), from where on it is steep (14 dB from
+    """Of the fall of the level between two frequencies: where 6 dB of it are done (Hz), from where on it is steep (11 dB from
     the sixth of an octave below a frequency to the one above); and where it is steepest, how far it falls there and down to all
     of the octave above (dB), and how far that octave lies above its own steady part (dB; 0 where there is nothing but steady
     noise)."""
@@ -76,10 +76,10 @@ def _steepest(s: Spectra, begins_hz: float, ends_hz: float) -> tuple[float, floa
 
 def bandwidth_cut(a: Analysis) -> Iterator[Defect]:
     """`bandwidth_cut`: a cliff between 1.8 and 16 kHz (or 0.42 of the rate: a quarter of an octave above it is looked at) that
-    falls by 14 dB and more from the sixth of an octave below it to the one above, and beyond which nothing of the sound is
-    left: the octave there lies 30 dB lower, or is steady noise, as where hiss was laid over a cut. Above a voice's highest
-    formant and an instrument's last strong partials something goes on: it falls by up to 26 dB, or onto the noise of a
-    recording by up to 11. 16 kHz is severity 0.1, 3 kHz is 1.
+    falls by 11 dB and more from the sixth of an octave below it to the one above, and beyond which nothing of the sound is
+    left: the octave there lies 30 dB lower, or (14 dB and more) is steady noise, as where hiss was laid over a cut. Above a
+    voice's highest formant and an instrument's last strong partials something goes on: it falls by up to 26 dB, or onto the
+    noise of a recording by up to 11. 16 kHz is severity 0.1, 3 kHz is 1.
 
     >>> z = np.fft.rfft(0.1 * np.random.default_rng(0).standard_normal(48_000))
     >>> z[8_000:] = 0.0  # one second at 48 kHz: nothing from 8 kHz up; 0.1 + 0.9/log2(16/3)
@@ -91,7 +91,8 @@ def bandwidth_cut(a: Analysis) -> Iterator[Defect]:
     if begins is None or not _LOWEST_EDGE_HZ <= begins < min(_HIGHEST_EDGE_HZ, highest):
         return
     edge, fall, depth, alive = _steepest(a.spectra, begins, min(begins * 2**_FARTHEST, highest))
-    if edge >= _HIGHEST_EDGE_HZ or fall < _STEEP_DB or (depth < _DEEP_DB and alive > _STEADY_DB):
+    cut = fall >= _STEEP_DB if depth >= _DEEP_DB else fall >= _STEEP_TO_HISS_DB and alive <= _STEADY_DB
+    if edge >= _HIGHEST_EDGE_HZ or not cut:
         return
     severity = 0.1 + 0.9 * np.log2(_HIGHEST_EDGE_HZ / edge) / np.log2(_HIGHEST_EDGE_HZ / 3_000)
     yield found("bandwidth_cut", severity, (0, a.samples.shape[1]), a, edge_hz=round(edge), fall_db=round(fall, 1))
