@@ -18,7 +18,7 @@ _BELOW, _ABOVE, _BEYOND = (-1 / 6, 0.0), (1 / 12, 1 / 4), (1 / 12, 1.0)  # octav
 _FARTHEST = 1 / 2  # octaves from where a fall begins to its steepest place
 _EDGE_DB = 6.0
 _STEEP_DB, _DEEP_DB = 11.0, 30.0
-_STEEP_TO_HISS_DB, _STEADY_DB = 14.0, 1.5
+_STEEP_TO_HISS_DB, _STEADY_DB = 14.0, 3.0  # noise in one channel lies 2 dB above its own floor, which is estimated for two
 
 
 def gap(a: Analysis) -> Iterator[Defect]:
@@ -61,8 +61,8 @@ def _mean(values: Array, f: Array, edges: Array, octaves: tuple[float, float]) -
 def _steepest(s: Spectra, begins_hz: float, ends_hz: float) -> tuple[float, float, float, float]:
     """Of the fall of the level between two frequencies: where 6 dB of it are done (Hz), from where on it is steep (11 dB from
     the sixth of an octave below a frequency to the one above); and where it is steepest, how far it falls there and down to all
-    of the octave above (dB), and how far that octave lies above its own steady part (dB; 0 where there is nothing but steady
-    noise)."""
+    of the octave above (dB), and how far that octave lies above its own steady part (dB; under 3 where there is nothing but
+    steady noise)."""
     f, least = s.frequencies, float(s.power.max()) * 1e-13
     level, floor = (10 * np.log10(np.maximum(power, least)) for power in (s.power, s.floor))
     edges = f[(f >= begins_hz) & (f <= ends_hz)]
