@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from injectors.balance import bites
 from segue.pipeline.errors import RequestError
 from segue.scoring.expected import Expected
 from segue.training.corpus import Clip, make_clip
@@ -79,10 +80,11 @@ def faded(x: np.ndarray, rate_hz: int, in_s: float = 0.03, out_s: float = 0.3) -
 
 
 def _composed(clip: Clip, kind: str, source: str, samples: np.ndarray, rate_hz: int = 0) -> Sound:
-    """A sound of a composed clip with its facts; drums have no key."""
+    """A sound of a composed clip with its facts; drums have no key. Instruments that bite as much as what is put in are harsh."""
     expected = Expected(clip.bpm, None if kind == "drums" else clip.keyscale, STRIDES)
     rate_hz = rate_hz or clip.rate_hz
-    return Sound(kind, source, clip.seed, faded(samples, rate_hz), rate_hz, expected, beat_marked=_beat_marked(clip))
+    has = ("harsh",) if bites(samples, rate_hz) else ()
+    return Sound(kind, source, clip.seed, faded(samples, rate_hz), rate_hz, expected, has, _beat_marked(clip))
 
 
 def _beat_marked(clip: Clip) -> bool:
@@ -111,7 +113,7 @@ def _synth(seed: int) -> Sound:
 def _synth_48(seed: int) -> Sound:
     clip = make_clip(seed, SECONDS)
     made = _composed(clip, "music", "synth48", _resampled(clip.samples, clip.rate_hz, 48_000), 48_000)
-    return replace(made, has=("bandwidth_cut",))  # it ends at 12 kHz
+    return replace(made, has=(*made.has, "bandwidth_cut"))  # it ends at 12 kHz
 
 
 def _stem(seed: int, kind: str, source: str = "synth") -> Sound | None:
@@ -120,7 +122,7 @@ def _stem(seed: int, kind: str, source: str = "synth") -> Sound | None:
     if not names:
         return None
     made = _composed(clip, kind, source, clip.stems[names[0]])
-    return replace(made, has=("silence",)) if _rests(made) or _rests_by_score(clip, names[0]) else made
+    return replace(made, has=(*made.has, "silence")) if _rests(made) or _rests_by_score(clip, names[0]) else made
 
 
 def _rests(sound: Sound) -> bool:

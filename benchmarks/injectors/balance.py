@@ -102,5 +102,11 @@ def muddy(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> 
     return _brought_to(x, rate_hz, _over_both_db, MUD_DB, level, rng.uniform(0.93, 1.08) * np.array([250.0, 390.0]), 1.6)
 
 
+def bites(x: np.ndarray, rate_hz: int) -> bool:
+    """Whether a sound has as it is what is put in at the first audible strength: the lead of a distorted guitar stands as far
+    over its own tilt."""
+    return _over_tilt_db(*_sixths(x, rate_hz)) >= BITE_DB[2]
+
+
 def biting(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
     return _brought_to(x, rate_hz, _over_tilt_db, BITE_DB, level, rng.uniform(0.93, 1.08) * np.array([2_500.0, 3_900.0]), 1.6)

@@ -70,8 +70,19 @@ THD_PERCENT = (0.2, 0.6, 2.0, 6.0, 18.0)
 
 
 def ringing(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
+    """Not applicable where there is so little at the frequency that the first audible strength lifts it to no more than what
+    lies a tenth to a third of an octave beside it (mean power per hertz): that is heard in its stead."""
     hz = np.exp(rng.uniform(np.log(1_500), np.log(6_500)))
+    if _stands_db(bell(x, rate_hz, hz, RING_DB[2], 25.0), rate_hz, hz) < 0:
+        return x, []
     return whole_sound(as_loud(bell(x, rate_hz, hz, RING_DB[level], 25.0), x), rate_hz)
+
+
+def _stands_db(x: np.ndarray, rate_hz: int, hz: float) -> float:
+    """Mean power per hertz within ±1/33 octave of a frequency over that of a tenth to a third of an octave to both sides, dB."""
+    away = np.abs(np.log2(np.maximum(np.fft.rfftfreq(x.shape[1], 1 / rate_hz), 1.0) / hz))
+    power = np.square(np.abs(np.fft.rfft(x, axis=1))).mean(axis=0)
+    return float(10 * np.log10(power[away < 0.03].mean() / power[(away > 0.1) & (away < 1 / 3)].mean() + 1e-20))
 
 
 def imaging(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:

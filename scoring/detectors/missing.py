@@ -8,11 +8,17 @@ import numpy as np
 
 from ..analysis import Analysis
 from ..report import Defect
+from ..samples import Array
 from ..silence import is_gating
+from ..spectra import Spectra
 from .found import MOST_SPANS, found
 
-_LOWEST_EDGE_HZ = 1_800.0
-_STEEP_DB = 11.0
+_LOWEST_EDGE_HZ, _HIGHEST_EDGE_HZ = 1_800.0, 16_000.0
+_BELOW, _ABOVE, _BEYOND = (-1 / 6, 0.0), (1 / 12, 1 / 4), (1 / 12, 1.0)  # octaves from an edge
+_FARTHEST = 1 / 2  # octaves from where a fall begins to its steepest place
+_EDGE_DB = 6.0
+_STEEP_DB, _DEEP_DB = 11.0, 30.0
+_STEEP_TO_HISS_DB, _STEADY_DB = 14.0, 3.0  # noise in one channel lies 2 dB above its own floor, which is estimated for two
 
 
 def gap(a: Analysis) -> Iterator[Defect]:
@@ -45,26 +51,48 @@ def silence(a: Analysis) -> Iterator[Defect]:
         yield found("silence", (e - s) / whole, (s, e), a, place=place)
 
 
+def _mean(values: Array, f: Array, edges: Array, octaves: tuple[float, float]) -> Array:
+    """Mean of a spectrum `[F]` between two distances from each of the edges, in octaves."""
+    running = np.concatenate(([0.0], np.cumsum(values)))
+    low, high = (np.searchsorted(f, edges * 2**away) for away in octaves)
+    return np.asarray((running[high] - running[low]) / np.maximum(high - low, 1))
+
+
+def _steepest(s: Spectra, begins_hz: float, ends_hz: float) -> tuple[float, float, float, float]:
+    """Of the fall of the level between two frequencies: where 6 dB of it are done (Hz), from where on it is steep (11 dB from
+    the sixth of an octave below a frequency to the one above); and where it is steepest, how far it falls there and down to all
+    of the octave above (dB), and how far that octave lies above its own steady part (dB; under 3 where there is nothing but
+    steady noise)."""
+    f, least = s.frequencies, float(s.power.max()) * 1e-13
+    level, floor = (10 * np.log10(np.maximum(power, least)) for power in (s.power, s.floor))
+    edges = f[(f >= begins_hz) & (f <= ends_hz)]
+    below = _mean(level, f, edges, _BELOW)
+    falls = below - _mean(level, f, edges, _ABOVE)
+    first, k = int((falls >= _STEEP_DB).argmax()), int(falls.argmax())
+    done = np.flatnonzero((level >= below[first] - _EDGE_DB) & (f <= edges[first] * 2 ** _ABOVE[1]))[-1]
+    beyond, alive = (float(_mean(values, f, edges[k : k + 1], _BEYOND)[0]) for values in (level, level - floor))
+    return float(f[done]), float(falls[k]), float(below[k]) - beyond, alive
+
+
 def bandwidth_cut(a: Analysis) -> Iterator[Defect]:
-    """`bandwidth_cut`: a cliff between 1.8 and 16 kHz (or nine tenths of half the rate) that falls by 11 dB and more from the
-    sixth of an octave below it to the one above (what instruments leave off by themselves is lower or gentler); 16 kHz is
-    severity 0.1, 3 kHz is 1.
+    """`bandwidth_cut`: a cliff between 1.8 and 16 kHz (or 0.42 of the rate: a quarter of an octave above it is looked at) that
+    falls by 11 dB and more from the sixth of an octave below it to the one above, and beyond which nothing of the sound is
+    left: the octave there lies 30 dB lower, or (14 dB and more) is steady noise, as where hiss was laid over a cut. Above a
+    voice's highest formant and an instrument's last strong partials something goes on: it falls by up to 26 dB, or onto the
+    noise of a recording by up to 11. 16 kHz is severity 0.1, 3 kHz is 1.
 
     >>> z = np.fft.rfft(0.1 * np.random.default_rng(0).standard_normal(48_000))
     >>> z[8_000:] = 0.0  # one second at 48 kHz: nothing from 8 kHz up; 0.1 + 0.9/log2(16/3)
     >>> [(d.type, d.start_s, d.end_s, round(d.severity, 1)) for d in bandwidth_cut(Analysis(np.fft.irfft(z)[None], 48_000))]
     [('bandwidth_cut', 0.0, 1.0, 0.5)]
     """
-    edge = a.bandwidth_hz
-    if edge is None or not _LOWEST_EDGE_HZ <= edge < min(16_000.0, 0.45 * a.rate_hz):
+    begins = a.bandwidth_hz
+    highest = a.rate_hz / 2 * 2 ** -_ABOVE[1]
+    if begins is None or not _LOWEST_EDGE_HZ <= begins < min(_HIGHEST_EDGE_HZ, highest):
         return
-    s = a.spectra
-    level = 10 * np.log10(np.maximum(s.power, float(s.power.max()) * 1e-13))
-    below, above = (
-        float(level[(s.frequencies >= edge * 2**low) & (s.frequencies < edge * 2**high)].mean())
-        for low, high in ((-1 / 6, 0), (1 / 12, 1 / 4))
-    )
-    if below - above < _STEEP_DB:
+    edge, fall, depth, alive = _steepest(a.spectra, begins, min(begins * 2**_FARTHEST, highest))
+    cut = fall >= _STEEP_DB if depth >= _DEEP_DB else fall >= _STEEP_TO_HISS_DB and alive <= _STEADY_DB
+    if edge >= _HIGHEST_EDGE_HZ or not cut:
         return
-    severity = 0.1 + 0.9 * np.log2(16_000 / edge) / np.log2(16_000 / 3_000)
-    yield found("bandwidth_cut", severity, (0, a.samples.shape[1]), a, edge_hz=round(edge), fall_db=round(below - above, 1))
+    severity = 0.1 + 0.9 * np.log2(_HIGHEST_EDGE_HZ / edge) / np.log2(_HIGHEST_EDGE_HZ / 3_000)
+    yield found("bandwidth_cut", severity, (0, a.samples.shape[1]), a, edge_hz=round(edge), fall_db=round(fall, 1))

@@ -27,7 +27,8 @@ _PITCHED = 0.3  # partials that agree on no grid have no key
 _CLASSES = 5  # nor have a few notes
 _TUNED_CLASSES, _LASTING = 3, 0.25
 _NEAR_FIFTHS = 1.5  # keys this near share all notes but one
-_MARGIN, _MARGIN_NEAR = 0.25, 0.55  # by how much the best key must fit better than the one asked for
+# by how much the best key must fit better than the one asked for: where neither that key nor the pitches are near, one, or both
+_MARGINS = (0.25, 0.35, 0.55)
 
 
 def _drift(t: Tones) -> float:
@@ -103,7 +104,8 @@ def mistuned(a: Analysis) -> Iterator[Defect]:
 def wrong_key(a: Analysis) -> Iterator[Defect]:
     """`wrong_key`: the sound fits another key clearly better than the one asked for (`Expected.keyscale`); nothing
     without one. A key that shares all notes but at most one (relative, a fifth off) must fit better by far and is at most
-    0.3; beyond, severity grows with the distance on the circle of fifths.
+    0.3, where the pitches as a whole lie as near on the circle of fifths; if only one of both is near, by less; beyond,
+    severity grows with the distance on the circle.
 
     >>> from ..expected import Expected
     >>> hz = 440 * 2 ** (np.array([3, 5, 7, 8, 10, 12, 14]) / 12)  # C major, the C and the G most
@@ -122,12 +124,12 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
         return
     best, margin = heard.best, float(heard.fit.max()) - heard.of(asked)
     distance = heard.fifths_from(asked)
-    near = signatures_apart(best, asked) <= 1 or distance < _NEAR_FIFTHS
-    if best == asked or margin < (_MARGIN_NEAR if near else _MARGIN):
+    near = (signatures_apart(best, asked) <= 1) + (distance < _NEAR_FIFTHS)
+    if best == asked or margin < _MARGINS[near]:
         return
     severity = 0.1 + 0.9 * distance / 4.5
     yield found(
-        "wrong_key", min(severity, 0.3) if near else severity, (0, a.samples.shape[1]), a,
+        "wrong_key", min(severity, 0.3) if near == 2 else severity, (0, a.samples.shape[1]), a,
         asked=name_of(asked), heard=name_of(best), margin=round(margin, 2), fifths=round(distance, 2),
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ _STANDS_DB, _WORST_DB = 4.7, 14.0
 _AWAY = 1 / 8  # octaves; nearer, it is the same,
 _RIVAL = 0.7  # of what the next stands out by: a sound of many such bands has none that rings, but one beside a formant does
 _SKIRT = 0.5  # and what stands out half as far as a neighbour so near is the skirt of that
+_LIVELY, _STIRRING_DB = 0.8, 8.0  # what a filter lifts it lifts evenly, whatever is played; a note comes and goes
 _FRAMES = 8
 _CORE, _WEAKEST = 1 / 80, 0.2  # octaves to either side; of its bins
 _CORE_MORE_DB = 2.0  # by so much more does the middle of a resonance stand out than all of it
@@ -79,20 +80,22 @@ def _resonance(a: Analysis) -> tuple[float, float]:
     """Frequency in Hz of the narrow band that stands out most, and how far, less seven tenths of the next, dB; 0 where
     nothing stands out far enough to be looked at closely. It must stand out in three ways, the least of which counts, and a
     note, a line that ends or wavers, does not in all: between the partials within ±1/30 octave (`Tones.narrow_db`), and by 2 dB
-    more within ±1/80, in four frames of five; and in half of short frames, in which what wavers is somewhere else. Where the
-    middle stands out by more than 11 dB (22 in short frames) more than all of it, that is taken off, and from 17 (28) on it is
-    a line and nothing else."""
+    more within ±1/80, in four frames of five; and in half of short frames, in which what wavers is somewhere else. From the fifth
+    of the frames in which it stands out least to that in which it does most it may change by 8 dB; what it changes by more
+    counts against it twice. Where the middle stands out by more than 11 dB (22 in short frames) more than all of it, that is
+    taken off, and from 17 (28) on it is a line and nothing else."""
     hz = a.tones.narrow_hz
     if not hz.size:
         return 0.0, 0.0
-    standing = np.quantile(a.tones.narrow_db, _SELDOM, axis=0)
+    standing, lively = np.quantile(a.tones.narrow_db, (_SELDOM, _LIVELY), axis=0)
     if standing.max() <= _STANDS_DB:
         return float(hz[standing.argmax()]), 0.0
     core, short = np.quantile(_core_db(a, hz), _SELDOM, axis=0), np.median(_short_db(a, hz), axis=0)
     like_a_line = np.maximum(core - standing - _LINE_DB, 0), np.maximum(short - standing - _LINE_SHORT_DB, 0)
     lines = maximum_filter1d(np.maximum(*like_a_line), _LINE_BANDS) > _SURELY_DB
     skirts = standing < _SKIRT * maximum_filter1d(standing, 2 * int(_AWAY * 48) + 1)
-    standing = np.minimum(standing, np.minimum(core, short) - _CORE_MORE_DB) - sum(like_a_line)
+    stirs = 2 * np.maximum(lively - standing - _STIRRING_DB, 0)
+    standing = np.minimum(standing, np.minimum(core, short) - _CORE_MORE_DB) - sum(like_a_line) - stirs
     standing[lines | skirts] = 0.0
     at = int(standing.argmax())
     away = np.abs(np.log2(hz / hz[at])) >= _AWAY
@@ -102,11 +105,12 @@ def _resonance(a: Analysis) -> tuple[float, float]:
 def harsh(a: Analysis) -> Iterator[Defect]:
     """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out whatever is played (see `_resonance`; 4.7 dB is
     severity 0.1, 14 dB is 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is twice as high),
-    or 2 to 5 kHz more than 6 dB above the line through the bands around them (14 dB is 1).
+    or 2 to 5 kHz more than 7.5 dB above the line through the bands around them (15 dB is 1), and more than 4.5 dB between
+    the partials too.
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
     >>> z = np.fft.rfft(0.1 * np.random.default_rng(0).standard_normal(48_000))
-    >>> x = np.fft.irfft(np.where((f > 1_800) & (f < 5_600), 10 ** (15 / 20), 1.0) * z)  # 15 dB more
+    >>> x = np.fft.irfft(np.where((f > 1_800) & (f < 5_600), 10 ** (18 / 20), 1.0) * z)  # 18 dB more
     >>> [(d.type, d.start_s, d.end_s, d.severity, d.evidence["what"]) for d in harsh(Analysis(x[None], 24_000))]
     [('harsh', 0.0, 2.0, 1.0, 'excess')]
     """

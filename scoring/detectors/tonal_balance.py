@@ -17,12 +17,12 @@ Band = tuple[float, float]
 
 MUD_HZ, MUD_BESIDE_HZ = (198.0, 500.0), ((99.0, 125.0), (794.0, 1_260.0))
 _MUD_DB, _MUD_WORST_DB = 7.5, 15.0
-_BETWEEN_DB = 3.0  # by so much less may stand out between the partials
 _LOPSIDED_DB = 8.0
 _NO_MIX_DB = 20.0  # what both sides differ by, or both lie below
 
 BITE_HZ, BITE_LINE_HZ = (2_000.0, 5_040.0), (198.0, 8_000.0)
-_BITE_DB, _BITE_WORST_DB = 6.0, 14.0
+_BITE_DB, _BITE_WORST_DB = 7.5, 15.0
+_BETWEEN_DB = 3.0  # by so much less may a band stand out between the partials
 _FEWEST = 6  # bands a line can be laid through
 _NEAR_DB = 2.0
 _ROUNDS = 10
@@ -99,8 +99,8 @@ def muddy(a: Analysis) -> Iterator[Defect]:
 
 
 def bite_db(a: Analysis) -> float:
-    """How far 2 to 5 kHz stand above the line through the bands from 200 Hz to 8 kHz around them, dB: of the mean power and
-    between the partials, the smaller; 0 for a sound too short or narrow to say.
+    """How far 2 to 5 kHz stand above the line through the bands from 200 Hz to 8 kHz around them, dB: of the mean power, or
+    between the partials and 3 dB more, the smaller; 0 for a sound too short or narrow to say.
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
     >>> z = np.fft.rfft(np.random.default_rng(0).standard_normal(48_000))
@@ -111,13 +111,13 @@ def bite_db(a: Analysis) -> float:
     if a.tones.times_s.size < _FRAMES:
         return 0.0
     mean, between = (over_the_line_db(levels, BITE_HZ, BITE_LINE_HZ) for levels in a.balance)
-    return 0.0 if mean is None or between is None else min(mean, between)
+    return 0.0 if mean is None or between is None else min(mean, between + _BETWEEN_DB)
 
 
 def bite_severity(excess: float) -> float:
-    """0 up to 6 dB, where it is 0.1; 14 dB and more is 1. Most recordings lie within ±3 dB, nineteen of twenty under 6.
+    """0 up to 7.5 dB, where it is 0.1; 15 dB and more is 1. Most recordings lie within ±3 dB, nineteen of twenty under 6.
 
-    >>> bite_severity(3.0), round(bite_severity(10.0), 2), bite_severity(20.0)
+    >>> bite_severity(3.0), round(bite_severity(11.25), 2), bite_severity(20.0)
     (0.0, 0.55, 1.0)
     """
     return min(0.1 + 0.9 * (excess - _BITE_DB) / (_BITE_WORST_DB - _BITE_DB), 1.0) if excess > _BITE_DB else 0.0

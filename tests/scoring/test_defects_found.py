@@ -157,3 +157,17 @@ def test_every_type_of_defect_is_of_one_class_or_said_to_be_of_none() -> None:
     assert len(CLASSES) == 7 and len(classed) == len(set(classed))
     assert types - set(classed) == {"gap", "silence", "cut_start", "cut_end", "dc_offset", "repetition"}
     assert set(classed) <= types and set(DEFECT_POINTS) <= types
+
+
+@pytest.mark.parametrize(("colour_hz", "told"), [(None, True), (3_000, False)])
+def test_what_sounds_before_each_attack_is_smeared_only_where_it_has_its_spectrum(colour_hz: int | None, told: bool) -> None:
+    """A breath or a burst before a vowel is as loud as a smear, and of its own colour."""
+    rng = np.random.default_rng(6)
+    x, n = 1e-4 * rng.standard_normal((1, 5 * RATE)), int(0.02 * RATE)
+    for at in range(RATE // 2, 5 * RATE - RATE // 2, RATE // 2):
+        x[0, at : at + 9_600] += 0.3 * rng.standard_normal(9_600) * np.exp(-np.arange(9_600) / 2_400)
+        before = rng.standard_normal(n)
+        if colour_hz is not None:
+            before = sosfilt(butter(2, colour_hz, "low", fs=RATE, output="sos"), before)
+        x[0, at - n : at] += 0.3 * 10 ** (-14 / 20) * before / before.std()
+    assert bool(found(x, "pre_echo")) == told

@@ -112,7 +112,7 @@ def test_tempo_is_known_up_to_an_octave_and_held_against_what_was_asked(seed: in
     assert np.log2(heard / bpm) % 1 == pytest.approx(0.0, abs=0.03) or np.log2(heard / bpm) % 1 > 0.97
     assert severity(wrong_tempo, x, Expected(bpm=bpm * 2 if bpm < 200 else bpm / 2)) == 0.0
     off = [severity(wrong_tempo, x, Expected(bpm=bpm * ratio)) for ratio in (1.02, 1.09, 1.2)]
-    assert off == sorted(off) and off[0] == 0.0 and off[1] > 0.2
+    assert off == sorted(off) and off[0] == 0.0 and off[1] > 0.2 and off[2] == 1.0  # a fifth off is another tempo
     assert severity(wrong_tempo, x) == 0.0
 
 

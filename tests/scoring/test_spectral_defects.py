@@ -202,6 +202,19 @@ def test_what_a_bass_leaves_above_it_is_no_cut() -> None:
     assert severity(bandwidth_cut, low) > 0.3
 
 
+def test_what_goes_on_softer_beyond_an_edge_is_no_cut_and_hiss_over_a_cut_does_not_hide_it() -> None:
+    """Above its highest formant a voice falls by 15 dB within a few hertz, and goes on with every syllable."""
+    rng = np.random.default_rng(4)
+    t = np.arange(5 * RATE) / RATE
+    syllables = 0.1 * rng.standard_normal(t.size) * (np.sin(2 * np.pi * 2 * t) > 0)
+    hz, z = np.fft.rfftfreq(t.size, 1 / RATE), np.fft.rfft(syllables)
+    voice, cut = (np.fft.irfft(np.where(hz > 4_000, beyond * z, z), t.size)[None] for beyond in (10 ** (-15 / 20), 0.0))
+    hiss = 0.1 * 10 ** (-25 / 20) * rng.standard_normal((1, t.size))
+    assert severity(bandwidth_cut, voice) == 0.0
+    assert severity(bandwidth_cut, cut) == pytest.approx(severity(bandwidth_cut, cut + hiss), abs=0.02)
+    assert severity(bandwidth_cut, cut) > 0.5
+
+
 def test_a_mono_file_and_a_wide_one_are_not_false_stereo() -> None:
     x = clip(9)
     assert severity(false_stereo, x) == 0.0
