@@ -147,7 +147,8 @@ def test_turbo_times_are_the_shifted_table():
 def test_distillation_has_gradient_for_the_student_only(items, own_way, half):
     teacher = new_network().eval().requires_grad_(False)
     student = new_network()
-    batch = draw_batch(items, 2, teacher.silence, np.random.default_rng(2), weights={"text2music": 1.0}, lengths=(80,))
+    weights = {"cover" if half else "text2music": 1.0}
+    batch = draw_batch(items, 2, teacher.silence, np.random.default_rng(2), weights=weights, lengths=(80,))
     loss = distil_loss(teacher, student, batch, make_guidance("apg", scale=3.0), 2, (1,), own_way=own_way, half=half)
     loss.backward()
     assert torch.isfinite(loss) and student.transformer.proj_out_conv.weight.grad is not None

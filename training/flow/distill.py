@@ -77,8 +77,9 @@ def distil_loss(
     start, end = float(times[point]), float(times[point + 1])
     noise = torch.randn(batch.target.shape, generator=generator)
     at = torch.full((len(noise),), start)
+    context = teacher.context(batch)
     with torch.no_grad(), precision(noise.device, half):
-        conditions, context = teacher.conditions(batch), teacher.context(batch)
+        conditions = teacher.conditions(batch)
         if own_way:
             x = noise
             for index in range(point):
