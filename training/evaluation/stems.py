@@ -13,9 +13,13 @@ from .bench import Bench, audio_of, mean
 from .listeners import present
 
 UNGUIDED = Guidance(kind="none")
+# A mix nearly says what its stem is: one step gives the mean of what it may be, many draw one of these, which lies farther off.
+# On choosing seeds 1, 2, 3, 4, 8, 20 steps gained 4.3, 4.4, 4.1, 3.8, 3.3, 3.0 dB, with LSD below the mix's on 0.82, 0.82, 0.94,
+# 0.88, 0.88, 0.88 of 17 stems.
+EXTRACT_STEPS = 3
 
 
-def judge_extract(bench: Bench, steps: int = 20) -> dict[str, float]:
+def judge_extract(bench: Bench, steps: int = EXTRACT_STEPS) -> dict[str, float]:
     """Every stem of every clip, unguided: SI-SDR gain over the mix, how often LSD is below the mix's; the ceiling is the
     stem's own reconstruction."""
     gains, ceilings, wins, distances = [], [], [], []
