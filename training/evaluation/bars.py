@@ -101,8 +101,9 @@ def _cover(r: dict[str, Any]) -> list[Row]:
             _row(f"cover ({variant}): similarity falls with strength", r[variant]["monotone"], "yes", r[variant]["monotone"]),
             _at_least(f"cover ({variant}): similarity at 0.9", s["0.9"]["similarity"], 0.8,
                       f"ceiling {r[variant]['ceiling']:.2f}"),
-            _at_most(f"cover ({variant}): similarity at 0 no more than {CHANCE_TOLERANCE} over chance", s["0.0"]["similarity"],
-                     s["0.0"]["other"] + CHANCE_TOLERANCE),
+            _at_most(f"cover ({variant}): similarity at 0 no more than {CHANCE_TOLERANCE} over that of its key's other pieces",
+                     s["0.0"]["similarity"], r[variant]["same_key"] + CHANCE_TOLERANCE,
+                     f"to another clip {s['0.0']['other']:.2f}"),
             _row(f"cover ({variant}): caption following rises", s["0.0"]["instruments"] - s["1.0"]["instruments"], "> 0",
                  s["0.0"]["instruments"] > s["1.0"]["instruments"]),
         ]  # fmt: skip

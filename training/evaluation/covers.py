@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import count as counting
 from itertools import pairwise
 from typing import Any
 
+import torch
+
 from ...scoring.reference import chroma_similarity
 from ...stages import Cover
+from ..corpus import make_clip
+from ..corpus.composer import compose
 from .bench import Bench, audio_of, mean
 from .listeners import agreement, present
 
 STRENGTHS = (1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.0)
+SAME_KEY_FIRST_SEED, SAME_KEY_CLIPS = 60_000_000, 4
 
 
 def judge_covers(bench: Bench, variant: str, steps: int) -> dict[str, Any]:
     """Each clip is covered under the *next* clip's caption and tracks, in its own key, tempo and metre.
 
-    ``similarity``: chroma similarity to the source; ``other``: to another clip, not the caption's (chance); ``ceiling``:
-    of the source's reconstruction. ``instruments``: agreement with the caption's tracks. Strengths that give the same number of
-    source steps (turbo: 0.1 of 8 is none) are one cover, and equal.
+    ``similarity``: chroma similarity to the source; ``other``: to another clip, not the caption's; ``same_key``: that of the
+    source to other compositions in its key, which is chance where the prompt says the key and nothing of the source is heard;
+    ``ceiling``: of the source's reconstruction. ``instruments``: agreement with the caption's tracks. Strengths that give the
+    same number of source steps (turbo: 0.1 of 8 is none) are one cover, and equal.
     """
     count = len(bench.clips)
     stages = {}
@@ -43,7 +51,19 @@ def judge_covers(bench: Bench, variant: str, steps: int) -> dict[str, Any]:
     similar = [rows[str(strength)]["similarity"] for strength in STRENGTHS]
     ceiling = mean([chroma_similarity(bench.samples(k), bench.reconstructions[k], bench.rate_hz) for k in range(count)])
     falls = all(a >= b for a, b in pairwise(similar)) and similar[0] > similar[-1]
-    return {"strengths": rows, "monotone": falls, "ceiling": ceiling}
+    return {"strengths": rows, "monotone": falls, "ceiling": ceiling, "same_key": same_key(bench)}
+
+
+@cache
+def same_key(bench: Bench) -> float:
+    """Mean chroma similarity of each clip to unseen compositions in its key."""
+    found = []
+    for k, clip in enumerate(bench.clips):
+        seeds = (seed for seed in counting(SAME_KEY_FIRST_SEED) if compose(seed).key.keyscale == clip.keyscale)
+        for _, seed in zip(range(SAME_KEY_CLIPS), seeds, strict=False):
+            other = torch.from_numpy(make_clip(seed).samples)
+            found.append(chroma_similarity(bench.samples(k), other, bench.rate_hz))
+    return mean(found)
 
 
 def _name(k: int, strength: float) -> str:
