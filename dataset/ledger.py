@@ -149,11 +149,13 @@ class Ledger:
         paired = {side.provenance.take for p in pairs for side in (p.chosen, p.rejected) if side.provenance}
         groups = [self._placed(group, paired) for group in groups]
         lines = _lines(groups)
+        index = self._index = self._index or PairIndex(self.folder.index, self.folder.groups)
+        if self.folder.groups.exists():
+            index.catch_up()  # a hand may have changed the record since: what is noted of it after writing must be true
         _append(self.folder.groups, lines)
+        index.append(groups, lines)
         takes = sum(len(group.entries) for group in groups)
         end = settled.bytes + len(lines)
-        self._index = self._index or PairIndex(self.folder.index, self.folder.groups)
-        self._index.append(groups, lines, settled.bytes)
         self.catalog.settle(settled.blocks, bytes=end, groups=len(groups), takes=takes, pairs=len(pairs))
         if self._counted[0] == settled.groups:
             self._counted = (settled.groups + len(groups), end)

@@ -75,17 +75,17 @@ class IndexedGroup:
 
 
 class PairIndex:
-    """The index at `path` of the record at `record`, made when missing; a damaged one is made anew. Every method may raise
-    `RunError` (full disk, read-only folder)."""
+    """The index at `path` of the record at `record`, made when missing; one that is found damaged when it is opened or caught up
+    is made anew. Every method may raise `RunError` (full disk, read-only folder, damage found later)."""
 
     def __init__(self, path: Path, record: Path) -> None:
         self.path, self.record = path, record
         try:
             self._db = self._open()
         except RunError as error:
-            if not isinstance(error.__cause__, sqlite3.DatabaseError) or isinstance(error.__cause__, sqlite3.OperationalError):
+            if not _is_damage(error):
                 raise
-            self._remove()  # no database, or a damaged one: nothing is lost with it
+            self._remove()  # nothing is lost with it
             self._db = self._open()
 
     def __enter__(self) -> Self:
@@ -97,16 +97,21 @@ class PairIndex:
     def close(self) -> None:
         self._db.close()
 
-    def append(self, groups: Sequence[GroupFacts], lines: bytes, start: int) -> None:
-        """The record got `lines` of these groups behind its first `start` bytes. Passed over where the index does not reach so
-        far; `catch_up` will read them then."""
-        reach = self.reach()
-        if reach.bytes == start:
-            self._add(reach, groups, lines)
+    def append(self, groups: Sequence[GroupFacts], lines: bytes) -> None:
+        """The record, to whose end the index reached (`catch_up`), got the lines of these groups."""
+        self._add(self.reach(), groups, lines)
 
     def catch_up(self, on_warning: Warn | None = None) -> None:
-        """Make the index reach to the end of the record. Raises what `lean_groups` raises."""
-        reach, now = self.reach(), _stat(self.record)
+        """Make the index reach to the end of the record. Raises what `lean_lines` raises."""
+        try:
+            self._catch_up(self.reach(), on_warning)
+        except RunError as error:
+            if not _is_damage(error):
+                raise
+            self._catch_up(self._clear(), on_warning)
+
+    def _catch_up(self, reach: Reach, on_warning: Warn | None) -> None:
+        now = _stat(self.record)
         if now is not None and (now.st_size, now.st_mtime_ns) == (reach.bytes, reach.modified):
             return
         if now is None or now.st_size < reach.bytes or _crc(self.record, reach.bytes) != reach.crc:
@@ -117,7 +122,7 @@ class PairIndex:
             groups.append(group)
             if len(groups) == STEP:
                 reach, lines, groups = self._add(reach, groups, b"".join(lines)), [], []
-        self._add(reach, groups, b"".join(lines))
+        self._add(reach, groups, b"".join(lines))  # without a group as well: the bytes are those of the time noted
 
     def reach(self) -> Reach:
         """How far the index reaches."""
@@ -206,6 +211,12 @@ def _crc(path: Path, length: int) -> int:
         while length > 0 and (part := file.read(min(length, 1 << 22))):
             crc, length = zlib.crc32(part, crc), length - len(part)
     return crc
+
+
+def _is_damage(error: RunError) -> bool:
+    """Whether SQLite found no database, or a damaged one."""
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.OperationalError)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from segue.dataset.entries import JobResult, Scored
 from segue.dataset.folder import NightFolder
 from segue.dataset.jobs import Jobs
 from segue.dataset.ledger import Ledger
-from segue.dataset.pairing import derived
+from segue.dataset.pairing import derived, write_pairs
 from segue.dataset.plan import load_plan
 from segue.dataset.record import lean_groups
 from segue.pipeline.errors import RunError
@@ -104,3 +105,20 @@ def test_a_process_reads_only_what_others_settled_since(night: Night, monkeypatc
         night.finish(number)
         both[number % 2].settle()
     assert sorted(read) == list(range(5)), "each ledger reads the other's groups, once"
+
+
+def test_a_record_changed_by_hand_between_two_prompts_is_what_pairs_come_from(night: Night) -> None:
+    ledger = night.ledger()
+    night.finish(0)
+    ledger.settle()
+    text = night.folder.groups.read_text()
+    worst = text.replace('"overall":3.0,', '"overall":0.5,', 1)
+    assert len(worst) == len(text) and worst != text
+    night.folder.groups.write_text(worst)
+    os.utime(night.folder.groups, ns=(0, night.folder.groups.stat().st_mtime_ns + 1))
+    night.finish(1)
+    ledger.settle()
+    expected = [pair.to_json() for pair in derived(night.folder, night.plan.strategies)]
+    night.folder.plan.write_text("begun")
+    write_pairs(night.folder, night.plan.strategies)
+    assert night.folder.pairs.read_text().splitlines() == expected

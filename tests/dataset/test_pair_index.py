@@ -116,28 +116,17 @@ def test_the_lines_are_those_of_the_groups(tmp_path_factory: pytest.TempPathFact
 
 
 def test_an_index_that_grew_with_its_record_needs_no_catching_up(record: Path) -> None:
-    groups, start = [made(n, 1.0 + n, 7.0, 3.0) for n in range(4)], 0
+    groups = [made(n, 1.0 + n, 7.0, 3.0) for n in range(4)]
     record.write_bytes(b"")
     with PairIndex(record.with_name("index"), record) as index:
         for group in groups:
             with record.open("ab") as file:
                 file.write(lines(group))
-            index.append([group], lines(group), start)
-            start = record.stat().st_size
+            index.append([group], lines(group))
         reach = index.reach()
-        assert (reach.groups, reach.bytes, reach.modified) == (4, start, record.stat().st_mtime_ns)
+        assert (reach.groups, reach.bytes) == (4, record.stat().st_size)
+        assert reach.modified == record.stat().st_mtime_ns
         assert of(index.groups()) == plain(*groups)
-
-
-def test_what_comes_behind_a_gap_waits_for_catching_up(record: Path) -> None:
-    more = made(2, 8.0, 6.0)
-    with PairIndex(record.with_name("index"), record) as index:
-        index.append([more], lines(more), record.stat().st_size)
-        assert index.reach().groups == 0
-        with record.open("ab") as file:
-            file.write(lines(more))
-        index.catch_up()
-        assert index.reach().groups == 3 and len(list(index.groups())) == 3
 
 
 # -- never an older record's -------------------------------------------------------------------------------------------------
@@ -189,11 +178,22 @@ def test_an_index_that_is_gone_or_no_database_is_made_anew(record: Path, lost: b
     assert indexed(record) == before
 
 
-def test_an_index_damaged_inside_says_that_it_may_be_deleted(record: Path) -> None:
+def spoiled(place: Path, page: int) -> None:
+    """Everything from that page on (the first is 0) is nonsense."""
+    data = place.read_bytes()
+    place.write_bytes(data[: page * 4096] + b"\xff" * (len(data) - page * 4096))
+
+
+def test_an_index_damaged_inside_is_made_anew_when_it_is_caught_up(record: Path) -> None:
+    before = indexed(record)
+    spoiled(record.with_name("index"), 1)
+    assert indexed(record) == before
+
+
+def test_damage_that_is_found_later_says_what_to_delete(record: Path) -> None:
+    record.write_bytes(lines(*(made(n, 1.0 + n, 7.0, 3.0) for n in range(40))))  # some pages of sides
     indexed(record)
     place = record.with_name("index")
-    data = bytearray(place.read_bytes())
-    data[4096 + 64 :] = b"\xff" * (len(data) - 4096 - 64)
-    place.write_bytes(data)
-    with pytest.raises(RunError, match="damaged"):
+    spoiled(place, place.stat().st_size // 4096 - 30)
+    with pytest.raises(RunError, match=r"index is damaged .*Delete it"):
         indexed(record)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections import Counter
 from typing import Any
 
@@ -394,12 +393,3 @@ def test_no_stratum_exceeds_its_quota_and_none_is_cut_below_it(genres: list[str]
     per_stratum = Counter(genres[int(p.group[1:])] for p in kept)
     for genre in set(genres):
         assert per_stratum[genre] == min(quota, sum(n for name, n in free.items() if genres[int(name[1:])] == genre))
-
-
-def test_a_long_log_is_derived_in_little_time() -> None:
-    """4,000 takes, some 12 MB of lines: a few tenths of a second of CPU; ten times that would be noticed."""
-    whole = logged("jazz", "folk")[0].model_copy(update={"entries": tuple(takes(9.0, 5.0, 1.0, 3.0))})
-    lines = [whole.model_copy(update={"id": f"g{i}"}).to_json() for i in range(1000)]
-    began = time.process_time()
-    assert len(list(derive_all(map(LeanGroup.from_json, lines), [PairStrategy()]))) == 1000
-    assert time.process_time() - began < 2.0
