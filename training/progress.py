@@ -61,7 +61,7 @@ class Progress:
 
     def restore(self, path: Path) -> None:
         """Go on where ``save`` was called."""
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location=self.parameters[0].device, weights_only=True)
         with torch.no_grad():
             for parameter, value in zip(self.parameters, state["parameters"], strict=True):
                 parameter.copy_(value)

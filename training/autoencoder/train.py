@@ -5,13 +5,15 @@ both in dB, on crops of mixes, part mixes and stems, with a little noise on the 
 checkpoint: the corpus is composed in memory from ``--first-seed`` on, and renewed by one clip a step. Writes ``vae.pt``
 (averaged weights, latents normalised), ``vae_last.pt`` (to resume) and ``autoencoder.csv``. Learning rate and noise
 follow the share of the wall-clock budget that is spent; ``--steps`` makes that a number of steps, and a resumed run
-then equals an uninterrupted one.
+then equals an uninterrupted one. ``--go-on VAE`` starts from trained weights (their latents back at deviation 1) instead, the
+spectral floor where it ended; with ``--workers`` other processes compose the corpus first, which then stays as it is, and draw.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,8 @@ from diffusers import AutoencoderOobleck
 from ...scoring.reference import log_spectral_distance, si_sdr
 from ..average import Average
 from ..corpus import make_clip
+from ..device import prepare
+from ..loading import batches
 from ..mini import HOP, RATE_HZ, make_vae
 from ..progress import Progress
 from .lean import decode, encode_mean, mark_silent_units
@@ -47,8 +51,9 @@ def draw_batch(clips: list[dict[str, np.ndarray]], size: int, samples: int, rng:
     """Random crops: 60 % mixes, 25 % single stems, 15 % partial mixes, gains −6 … 4 dB, sides swapped half the time."""
     batch = np.empty((size, 2, samples), np.float32)
     for row in batch:
-        stems = np.stack(list(clips[int(rng.integers(len(clips)))].values()))
-        start = int(rng.integers((stems.shape[-1] - samples) // 4)) * 4
+        tracks = list(clips[int(rng.integers(len(clips)))].values())
+        start = int(rng.integers((tracks[0].shape[-1] - samples) // 4)) * 4
+        stems = np.stack([track[:, start : start + samples] for track in tracks])
         kind = rng.random()
         chosen = np.ones(len(stems), bool)
         if kind > 0.75:
@@ -57,7 +62,7 @@ def draw_batch(clips: list[dict[str, np.ndarray]], size: int, samples: int, rng:
         elif kind > 0.6:
             chosen = rng.random(len(stems)) < 0.5
             chosen[int(rng.integers(len(stems)))] = True
-        row[:] = stems[chosen, :, start : start + samples].astype(np.float32).sum(0) / 32767
+        row[:] = stems[chosen].astype(np.float32).sum(0) / 32767
         row *= 10 ** (rng.uniform(-6, 4) / 20)
         if rng.random() < 0.5:
             row[:] = row[::-1].copy()
@@ -67,9 +72,11 @@ def draw_batch(clips: list[dict[str, np.ndarray]], size: int, samples: int, rng:
 @torch.no_grad()
 def judge(vae: AutoencoderOobleck, clips: list[dict[str, np.ndarray]]) -> dict[str, float]:
     """Mean SI-SDR and LSD × 10 of mixes (mean latent, no sampling), and LSD of drum stems, in dB."""
+    device = next(vae.parameters()).device
+
     def through(audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         audio = audio[:, : audio.shape[-1] // HOP * HOP]
-        return audio, decode(vae, encode_mean(vae, audio[None]))[0]
+        return audio, decode(vae, encode_mean(vae, audio[None].to(device)))[0].cpu()
 
     def distance(target: torch.Tensor, made: torch.Tensor) -> float:
         return 10 * (log_spectral_distance(target, made, RATE_HZ, level_match=False) or 0.0)
@@ -98,20 +105,29 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--judge-every", type=float, default=300.0, metavar="SECONDS")
     parser.add_argument("--compile", action="store_true", help="torch.compile the loss: a third faster, needs a C++ compiler")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--go-on", type=Path, metavar="VAE", help="start from these weights")
+    parser.add_argument("--workers", type=int, default=0, help="processes that compose and draw (0: this one does)")
+    parser.add_argument("--device", default="cpu")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    torch.set_num_threads(args.threads)
+    prepare(args.device, args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    clips = [load_clip(seed) for seed in range(args.first_seed, args.first_seed + args.clips)]
-    judged = [load_clip(seed) for seed in range(JUDGED_FIRST_SEED, JUDGED_FIRST_SEED + 8)]
+    seeds = [*range(args.first_seed, args.first_seed + args.clips), *range(JUDGED_FIRST_SEED, JUDGED_FIRST_SEED + 8)]
+    made = list(batches(lambda index: load_clip(seeds[index]), 0, workers=args.workers, last=len(seeds)))
+    clips, judged = made[: args.clips], made[args.clips :]
     mixes = torch.stack([mix_of(stems) for stems in clips[:150]])
     torch.manual_seed(0)
     vae = make_vae()
-    start_autoencoder(vae, mixes)
-    Trainer(vae, clips, judged, args).run(mixes[:64])
+    if args.go_on:
+        vae.load_state_dict(torch.load(args.go_on, map_location="cpu", weights_only=True))
+        mark_silent_units(vae)
+        fold_normalisation(vae, *latent_statistics(vae, mixes[:64]))
+    else:
+        start_autoencoder(vae, mixes)
+    Trainer(vae.to(args.device), clips, judged, args).run(mixes[:64].to(args.device))
     return 0
 
 
@@ -122,7 +138,9 @@ class Trainer:
                  judged: list[dict[str, np.ndarray]], args: argparse.Namespace) -> None:  # fmt: skip
         self.vae, self.clips, self.judged, self.args = vae, clips, judged, args
         parameters = trained_parameters(vae)
-        optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.8, 0.99), weight_decay=0.0)
+        optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.8, 0.99), weight_decay=0.0,
+                                      fused=args.device != "cpu")  # fmt: skip
+        self.batches: Iterator[torch.Tensor] | None = None
         self.progress = Progress(parameters, optimizer, Average(parameters, 0.998), minutes=args.minutes, steps=args.steps)
         self.loss = torch.compile(autoencoder_loss) if args.compile else autoencoder_loss
         if args.resume and self.last_path.exists():
@@ -140,33 +158,42 @@ class Trainer:
         marked = progress.spent_s
         log = csv.writer((self.args.out / "autoencoder.csv").open("a", encoding="utf-8", buffering=1))
         while progress.share() < 1.0:
-            waveform, spectral = self.train_step()
+            distances = self.train_step()
             progress.tick()
-            log.writerow([progress.step, round(progress.spent_s, 1), round(waveform, 4), round(spectral, 4)])
+            if not self.args.workers or progress.step % 50 == 0:
+                log.writerow([progress.step, round(progress.spent_s, 1), *(round(float(value), 4) for value in distances)])
             if progress.spent_s - marked > self.args.judge_every:
                 marked = progress.spent_s
                 self.checkpoint(mixes)
         self.checkpoint(mixes)
 
-    def train_step(self) -> tuple[float, float]:
+    def train_step(self) -> tuple[torch.Tensor, torch.Tensor]:
         """One optimizer step; everything random follows from the step's number. Returns both distances in dB."""
         args, progress = self.args, self.progress
-        step, share = progress.step, progress.share()
+        step, share = progress.step, 1.0 if args.go_on else progress.share()
         progress.set_rate(args.rate, warmup=50, floor=0.02)
-        rng = np.random.default_rng([step, 7])
-        self.clips[step % len(self.clips)] = load_clip(args.first_seed + args.clips + step)
-        target = draw_batch(self.clips, args.batch, args.frames * HOP, rng)
-        generator = torch.Generator().manual_seed(step)
+        if self.batches is None:
+            self.batches = batches(self.draw, step, workers=args.workers, pin=args.device != "cpu")
+        target = next(self.batches).to(args.device, non_blocking=True)
+        generator = torch.Generator(args.device).manual_seed(step)
         shape = (args.batch, self.vae.config.decoder_input_channels, args.frames)
-        noise = args.noise * torch.rand((args.batch, 1, 1), generator=generator) * torch.randn(shape, generator=generator)
+        level = torch.rand((args.batch, 1, 1), generator=generator, device=args.device)
+        noise = args.noise * level * torch.randn(shape, generator=generator, device=args.device)
         floor = 10 ** (FLOORS[0] + (FLOORS[1] - FLOORS[0]) * min(1.0, share / FLOOR_SHARE))
         waveform, spectral, normal = self.loss(self.vae, target, noise, bool(step % 2), torch.tensor(floor))
         progress.descend(waveform + spectral + NORMALISING * normal, longest=300.0)
-        return float(waveform.detach()), float(spectral.detach())
+        return waveform.detach(), spectral.detach()
+
+    def draw(self, step: int) -> torch.Tensor:
+        """The crops of ``step``; without workers the corpus is renewed by one clip before."""
+        args = self.args
+        if not args.workers:
+            self.clips[step % len(self.clips)] = load_clip(args.first_seed + args.clips + step)
+        return draw_batch(self.clips, args.batch, args.frames * HOP, np.random.default_rng([step, 7]))
 
     def checkpoint(self, mixes: torch.Tensor) -> None:
         """Judge the averaged weights, write them with latents normalised, and what is needed to resume."""
-        shipped = make_vae()
+        shipped = make_vae().to(self.args.device)
         progress = self.progress
         progress.average.swap()
         shipped.load_state_dict(self.vae.state_dict())
@@ -174,7 +201,7 @@ class Trainer:
         mark_silent_units(shipped)
         fold_normalisation(shipped, *latent_statistics(shipped, mixes))
         print(progress.step, round(progress.spent_s), judge(shipped, self.judged), flush=True)
-        torch.save(shipped.state_dict(), self.args.out / "vae.pt")
+        torch.save({name: value.cpu() for name, value in shipped.state_dict().items()}, self.args.out / "vae.pt")
         progress.save(self.last_path)
 
     def _restore(self) -> None:

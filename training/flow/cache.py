@@ -1,7 +1,8 @@
 """Encode the corpus once: ``python -m segue.training.flow.cache --vae vae.pt --out DIR --clips N``.
 
 Writes shards of clips as they become ready, so a trainer may already run on the first of them. A clip holds the
-latents of its mix, and (``--full``) of every stem and of the mix without one stem; latents are ``[T, 64]`` float16.
+latents of its mix, and (``--full-share``) of every stem and of the mix without one stem; latents are ``[T, 64]`` float16.
+With ``--workers`` other processes compose the clips while this one encodes them, on ``--device``.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from diffusers import AutoencoderOobleck
 from ...scoring.reference import chroma
 from ..autoencoder.lean import encode_mean, mark_silent_units
 from ..corpus import Clip, make_clip
+from ..device import prepare
+from ..loading import batches
 from ..mini import HOP, make_vae
 
 SHARD = 16
+AT_ONCE = {"cpu": 8, "cuda": 128}  # signals
 SKELETON_FFT = 4096
 LEVEL_EDGES_HZ = (30.0, 150.0, 600.0, 3000.0, 11_000.0)
 
@@ -41,28 +45,47 @@ def skeleton(samples: np.ndarray, rate_hz: int, frames: int) -> np.ndarray:
     return np.concatenate([classes, np.clip(np.stack(levels, axis=1), -2, 2)], axis=1).astype(np.float32)
 
 
-@torch.no_grad()
-def encode_clip(clip: Clip, vae: AutoencoderOobleck, *, full: bool, half: bool = False) -> dict[str, Any]:
-    """Latents and facts of one clip; ``half`` computes in bfloat16 (an error of about 1 % of the latents' deviation)."""
-    tracks = list(clip.stems)
-    signals = [clip.samples]
-    left_out = None
-    if full:
-        signals += list(clip.stems.values())
-        if len(tracks) > 1:
-            left_out = tracks[int(np.random.default_rng([clip.seed, 3]).integers(len(tracks)))]
-            signals.append(clip.samples - clip.stems[left_out])
+def signals_of(clip: Clip, *, full: bool) -> dict[str, Any]:
+    """What there is to encode of a clip, before it is encoded: ``samples`` ``[N, 2, T]`` of the mix and, when ``full``, of every
+    stem and of the mix without one (``left_out``); with its facts, tracks and skeleton."""
     length = clip.samples.shape[-1] // HOP * HOP
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        stacked = encode_mean(vae, torch.from_numpy(np.stack(signals)[:, :, :length]))
-    latents = [z.T.half() for z in stacked]
-    item: dict[str, Any] = {"facts": clip.facts(), "mix": latents[0], "stems": {}}
-    item["skeleton"] = torch.from_numpy(skeleton(clip.samples, clip.rate_hz, len(latents[0]))).half()
-    if full:
-        item["stems"] = dict(zip(tracks, latents[1 : 1 + len(tracks)], strict=True))
-    if left_out:
-        item["left_out"], item["rest"] = left_out, latents[-1]
+    signals, tracks, left_out = [clip.samples], list(clip.stems) if full else [], None
+    signals += [clip.stems[track] for track in tracks]
+    if len(tracks) > 1:
+        left_out = tracks[int(np.random.default_rng([clip.seed, 3]).integers(len(tracks)))]
+        signals.append(clip.samples - clip.stems[left_out])
+    shape = skeleton(clip.samples, clip.rate_hz, length // HOP)
+    return {"facts": clip.facts(), "tracks": tracks, "left_out": left_out, "skeleton": torch.from_numpy(shape).half(),
+            "samples": torch.from_numpy(np.stack(signals)[:, :, :length])}  # fmt: skip
+
+
+@torch.no_grad()
+def encode_signals(made: list[dict[str, Any]], vae: AutoencoderOobleck, *, half: bool = False) -> list[dict[str, Any]]:
+    """Latents and facts of clips that ``signals_of`` laid out, all of one length; ``half`` computes in bfloat16 (an error of
+    about 1 % of the latents' deviation)."""
+    device = next(vae.parameters()).device
+    samples = torch.cat([clip["samples"] for clip in made])
+    encoded = []
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        for part in samples.split(AT_ONCE[device.type]):
+            encoded.append(encode_mean(vae, part.to(device)).transpose(1, 2).half())
+    latents = list(torch.cat(encoded).cpu().split([len(clip["samples"]) for clip in made]))
+    return [_item(clip, *of_clip) for clip, of_clip in zip(made, latents, strict=True)]
+
+
+def _item(made: dict[str, Any], *latents: torch.Tensor) -> dict[str, Any]:
+    """What the trainers read of a clip; each of the latents in memory of its own, so that a file holds no more than it says."""
+    tracks, own = made["tracks"], [z.clone() for z in latents]
+    item = {"facts": made["facts"], "mix": own[0], "skeleton": made["skeleton"],
+            "stems": dict(zip(tracks, own[1 : 1 + len(tracks)], strict=True))}  # fmt: skip
+    if made["left_out"]:
+        item["left_out"], item["rest"] = made["left_out"], own[-1]
     return item
+
+
+def encode_clip(clip: Clip, vae: AutoencoderOobleck, *, full: bool, half: bool = False) -> dict[str, Any]:
+    """One clip, laid out and encoded."""
+    return encode_signals([signals_of(clip, full=full)], vae, half=half)[0]
 
 
 def load_shards(folder: Path, known: set[str]) -> list[dict[str, Any]]:
@@ -75,6 +98,14 @@ def load_shards(folder: Path, known: set[str]) -> list[dict[str, Any]]:
     return items
 
 
+def wait_for_shards(folder: Path, known: set[str], clips: int) -> list[dict[str, Any]]:
+    """``load_shards`` when there are ``clips`` clips at least, another process encoding them."""
+    while (missing := clips - SHARD * len(list(folder.glob("*.pt")))) > 0:
+        print(f"waiting for {missing} more clips in {folder}", flush=True)
+        time.sleep(2)
+    return load_shards(folder, known)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="segue.training.flow.cache", description=__doc__)
     parser.add_argument("--vae", type=Path, required=True)
@@ -84,24 +115,34 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--full-share", type=float, default=0.5, help="share of shards with stems")
     parser.add_argument("--duration", type=float, default=8.0, metavar="SECONDS")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that compose (0: this one does)")
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
+    prepare(args.device, args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     vae = make_vae()
-    vae.load_state_dict(torch.load(args.vae, weights_only=True))
+    vae.load_state_dict(torch.load(args.vae, map_location="cpu", weights_only=True))
     mark_silent_units(vae)
+    vae.to(args.device)
+    shards = []
+    for number in range(args.clips // SHARD):
+        first = args.first_seed + number * SHARD
+        if not (args.out / f"{first:09d}.pt").exists():
+            full = int((number + 1) * args.full_share) > int(number * args.full_share)
+            shards.append((first, full, args.duration))
     start = time.monotonic()
-    for shard in range(args.clips // SHARD):
-        path = args.out / f"{args.first_seed + shard * SHARD:09d}.pt"
-        if path.exists():
-            continue
-        full = int((shard + 1) * args.full_share) > int(shard * args.full_share)
-        first = args.first_seed + shard * SHARD
-        items = [encode_clip(make_clip(seed, args.duration), vae, full=full, half=True) for seed in range(first, first + SHARD)]
-        torch.save(items, path.with_suffix(".tmp"))
+    for (first, _, _), clips in zip(shards, batches(lambda step: compose_shard(*shards[step]), 0, workers=args.workers,
+                                                    ahead=1, last=len(shards)), strict=True):  # fmt: skip
+        path = args.out / f"{first:09d}.pt"
+        torch.save(encode_signals(clips, vae, half=True), path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
-        print(f"{(shard + 1) * SHARD} clips, {time.monotonic() - start:.0f} s", flush=True)
+        print(f"{first - args.first_seed + SHARD} clips, {time.monotonic() - start:.0f} s", flush=True)
     return 0
+
+
+def compose_shard(first: int, full: bool, duration_s: float) -> list[dict[str, Any]]:
+    """The signals of the ``SHARD`` clips from seed ``first`` on."""
+    return [signals_of(make_clip(seed, duration_s), full=full) for seed in range(first, first + SHARD)]
 
 
 if __name__ == "__main__":

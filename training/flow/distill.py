@@ -24,6 +24,8 @@ from ...pipeline.diffusion.guidance import Guidance, make_guidance
 from ...pipeline.diffusion.schedules import timesteps
 from ..average import Average
 from ..build_mini import load_checkpoints
+from ..device import prepare
+from ..loading import batches
 from ..mini import make_mini, set_silence_latent
 from ..progress import Progress
 from .cache import load_shards
@@ -53,9 +55,9 @@ def walk(
     for index in range(substeps):
         t = start + (end - start) * index / substeps
         if len(guidance.branches(t)) == 1:
-            velocity = teacher.velocity(x, torch.full((len(x),), t), states, mask, context)
+            velocity = teacher.velocity(x, torch.full((len(x),), t, device=x.device), states, mask, context)
         else:
-            times = torch.full((2 * len(x),), t)
+            times = torch.full((2 * len(x),), t, device=x.device)
             both = teacher.velocity(torch.cat([x, x]), times, double, doubled_mask, torch.cat([context, context]))
             with_text, without = both.float().chunk(2)
             velocity = guidance.combine(x, t, {COND: with_text, NULL: without}, memory)
@@ -71,14 +73,17 @@ def distil_loss(
 
     The start is data with noise, or (``own_way``) where the student gets to from pure noise.
     """
-    generator = torch.Generator().manual_seed(int(np.random.default_rng(seed).integers(2**62)))
+    device = teacher.silence.device
+    draws = torch.Generator().manual_seed(int(np.random.default_rng(seed).integers(2**62)))
     times = turbo_times()
-    point = int(torch.randint(0, STEPS, (1,), generator=generator))
+    point = int(torch.randint(0, STEPS, (1,), generator=draws))
     start, end = float(times[point]), float(times[point + 1])
-    noise = torch.randn(batch.target.shape, generator=generator)
-    at = torch.full((len(noise),), start)
+    generator = draws if device.type == "cpu" else torch.Generator(device).manual_seed(draws.initial_seed())
+    noise = torch.randn(batch.target.shape, generator=generator, device=device)
+    at = torch.full((len(noise),), start, device=device)
+    times = times.to(device)
     context = teacher.context(batch)
-    with torch.no_grad(), precision(noise.device, half):
+    with torch.no_grad(), precision(device, half):
         conditions = teacher.conditions(batch)
         if own_way:
             x = noise
@@ -86,9 +91,9 @@ def distil_loss(
                 velocity = student.velocity(x, times[index].expand(len(x)), *conditions, context)
                 x = x + (times[index + 1] - times[index]) * velocity
         else:
-            x = (1 - start) * batch.target + start * noise
+            x = (1 - start) * batch.target.to(device, non_blocking=True) + start * noise
         wanted = (walk(teacher, x, start, end, substeps, conditions, context, guidance) - x) / (end - start)
-    with precision(noise.device, half):
+    with precision(device, half):
         velocity = student.velocity(x, at, *conditions, context)
     return (velocity.float() - wanted).pow(2).mean()
 
@@ -105,6 +110,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=4.0)
     parser.add_argument("--substeps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches ahead (0: none, as a CPU wants it)")
+    parser.add_argument("--judge-every", type=float, default=240.0, metavar="SECONDS")
     parser.add_argument("--half", action="store_true", help="bfloat16 where it is safe: faster where the machine has it")
     parser.add_argument("--resume", action="store_true")
     return parser.parse_args(argv)
@@ -112,7 +120,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    torch.set_num_threads(args.threads)
+    prepare(args.device, args.threads)
     mini = make_mini()
     load_checkpoints(mini, args.out)
     set_silence_latent(mini)
@@ -121,6 +129,8 @@ def main(argv: list[str] | None = None) -> int:
     student_mini.transformer = {"turbo": copy.deepcopy(mini.transformer["base"])}
     student = FlowNetwork(student_mini, "turbo")
     student.transformer.requires_grad_(True)
+    teacher.to(args.device)
+    student.to(args.device)
     Distiller(teacher, student, load_shards(args.cache, set())[JUDGED_CLIPS:], args).run()
     return 0
 
@@ -133,7 +143,9 @@ class Distiller:
     ) -> None:
         self.teacher, self.student, self.items, self.args = teacher, student, items, args
         parameters = list(student.transformer.parameters())
-        optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0)
+        optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0,
+                                      fused=args.device != "cpu")  # fmt: skip
+        self.silence, self.batches = student.silence.cpu(), None
         self.progress = Progress(parameters, optimizer, Average(parameters, 0.995), minutes=args.minutes, steps=args.steps)
         self.guided = make_guidance(args.guidance, scale=args.scale)
         self.unguided = make_guidance("none", scale=1.0)
@@ -146,39 +158,48 @@ class Distiller:
 
     def run(self) -> None:
         log = csv.writer((self.args.out / "turbo.csv").open("a", encoding="utf-8", buffering=1))
-        progress, losses = self.progress, list[float]()
+        progress, losses = self.progress, list[torch.Tensor]()
         progress.begin()
         marked = progress.spent_s
         while progress.share() < 1.0:
             losses.append(self.train_step())
             progress.tick()
             if progress.step % 50 == 0:
-                log.writerow([progress.step, round(progress.spent_s, 1), "train", round(float(np.mean(losses)), 5)])
-            if progress.spent_s - marked > 240:
+                log.writerow([progress.step, round(progress.spent_s, 1), "train", round(float(torch.stack(losses).mean()), 5)])
+            if progress.spent_s - marked > self.args.judge_every:
                 marked = progress.spent_s
-                print(progress.step, round(progress.spent_s), round(float(np.mean(losses)), 4), flush=True)
+                print(progress.step, round(progress.spent_s), round(float(torch.stack(losses).mean()), 4), flush=True)
                 losses = []
                 self.checkpoint()
         self.checkpoint()
 
-    def train_step(self) -> float:
-        """One optimizer step; everything random follows from the step's number. Repaints are batches of their own."""
+    def train_step(self) -> torch.Tensor:
+        """One optimizer step, its loss; everything random follows from the step's number."""
         args, progress = self.args, self.progress
         progress.set_rate(args.rate, warmup=50)
-        rng = np.random.default_rng([4, progress.step])
+        if self.batches is None:
+            self.batches = batches(self.draw, progress.step, workers=args.workers, pin=args.device != "cpu")
+        batch, repaints, own_way = next(self.batches)
+        loss = distil_loss(self.teacher, self.student, batch, self.unguided if repaints else self.guided, args.substeps,
+                           (8, progress.step), own_way=own_way, half=args.half)  # fmt: skip
+        progress.descend(loss)
+        return loss.detach()
+
+    def draw(self, step: int) -> tuple[Batch, bool, bool]:
+        """The batch of ``step``, tokenized; whether it is of repaints, which are batches of their own; whether the student
+        walks to where it starts."""
+        rng = np.random.default_rng([4, step])
         repaints = rng.random() < TURBO_WEIGHTS["repaint"]
         weights = {"repaint": 1.0} if repaints else {k: v for k, v in TURBO_WEIGHTS.items() if k != "repaint"}
-        batch = draw_batch(self.items, args.batch, self.student.silence, rng, weights=weights, lengths=LENGTHS)
-        loss = distil_loss(self.teacher, self.student, batch, self.unguided if repaints else self.guided, args.substeps,
-                           (8, progress.step), own_way=bool(rng.random() < 0.5), half=args.half)  # fmt: skip
-        progress.descend(loss)
-        return float(loss.detach())
+        batch = draw_batch(self.items, self.args.batch, self.silence, rng, weights=weights, lengths=LENGTHS)
+        batch.tokens = self.teacher.tokenize(batch)
+        return batch, bool(repaints), bool(rng.random() < 0.5)
 
     def checkpoint(self) -> None:
         """Write the averaged student, and what is needed to resume."""
         average = self.progress.average
         average.swap()
-        weights = {name: value.clone() for name, value in self.student.transformer.state_dict().items()}
+        weights = {name: value.cpu().clone() for name, value in self.student.transformer.state_dict().items()}
         average.swap()
         torch.save({"transformer": weights}, self.args.out / "turbo.pt")
         self.progress.save(self.last_path)

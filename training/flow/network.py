@@ -54,6 +54,9 @@ class FlowNetwork(nn.Module):
         self.tokenizer = mini.tokenizer
         self.audio_tokenizer = mini.audio_tokenizer.eval().requires_grad_(False)
         self.detokenizer = mini.audio_token_detokenizer.eval().requires_grad_(False)
+        # One reference a prompt: nothing to sort by prompt, and no number to wait for from the device.
+        self.condition_encoder.timbre_encoder.unpack_timbre_embeddings = lambda packed, order: (
+            packed[:, None], torch.ones_like(order)[:, None])  # fmt: skip
         self.padding = PaddedCrossAttention()
         for layer in self.transformer.layers:
             layer.cross_attn.set_processor(self.padding)
@@ -63,18 +66,23 @@ class FlowNetwork(nn.Module):
         """The frame of silence, ``[64]``."""
         return self.condition_encoder.silence_latent[0, 0]
 
+    def tokenize(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """Token numbers and masks of the text prompts, then of the lyrics, each ``[B, L]``."""
+        parts: list[torch.Tensor] = []
+        for texts, longest in (([p.text for p in batch.prompts], 256), ([p.lyrics for p in batch.prompts], 512)):
+            made = self.tokenizer(texts, padding="longest", truncation=True, max_length=longest, return_tensors="pt")
+            parts += [made.input_ids, made.attention_mask.bool()]
+        return tuple(parts)
+
     def conditions(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Packed conditions ``[B, L, D]`` and their mask ``[B, L]``: lyrics, timbre, text, as the pipeline packs them."""
         device = self.silence.device
-        text = self.tokenizer([p.text for p in batch.prompts], padding="longest", truncation=True, max_length=256,
-                              return_tensors="pt").to(device)  # fmt: skip
-        lyric = self.tokenizer([p.lyrics for p in batch.prompts], padding="longest", truncation=True, max_length=512,
-                               return_tensors="pt").to(device)  # fmt: skip
+        tokens = self.tokenize(batch) if batch.tokens is None else batch.tokens
+        text, text_mask, lyric, lyric_mask = (part.to(device, non_blocking=True) for part in tokens)
         encoder = self.condition_encoder
-        text_states = encoder.text_projector(self.text_encoder(input_ids=text.input_ids).last_hidden_state)
-        lyric_mask, text_mask = lyric.attention_mask.bool(), text.attention_mask.bool()
+        text_states = encoder.text_projector(self.text_encoder(input_ids=text).last_hidden_state)
         lyric_states = encoder.lyric_encoder(
-            inputs_embeds=self.text_encoder.get_input_embeddings()(lyric.input_ids), attention_mask=lyric_mask)
+            inputs_embeds=self.text_encoder.get_input_embeddings()(lyric), attention_mask=lyric_mask)
         timbre = self._timbre(batch)
         timbre_mask = torch.ones(timbre.shape[:2], dtype=torch.long, device=device)
         states, mask = _pack_sequences(lyric_states, timbre, lyric_mask, timbre_mask)
@@ -86,22 +94,22 @@ class FlowNetwork(nn.Module):
         zero = torch.zeros(1, dtype=torch.long, device=self.silence.device)
         timbre = encoder(self.silence.view(1, 1, -1), zero)[0].expand(size, -1, -1)
         if bool(batch.referenced.any()):
-            chosen = batch.references[batch.referenced].to(timbre.device)
-            order = torch.arange(len(chosen), device=timbre.device)
-            timbre = timbre.clone()
-            timbre[batch.referenced.to(timbre.device)] = encoder(chosen, order)[0]
+            chosen = batch.references.to(timbre.device, non_blocking=True)
+            rows = batch.referenced.nonzero()[:, 0].to(timbre.device, non_blocking=True)
+            timbre = timbre.index_copy(0, rows, encoder(chosen, rows)[0].to(timbre.dtype))
         return timbre
 
     @torch.no_grad()
     def context(self, batch: Batch) -> torch.Tensor:
         """Context latents ``[B, T, 128]``: the source (covers through the tokens) and the mask."""
         device = self.silence.device
-        source, covers = batch.source.to(device), batch.covers.to(device)
-        if bool(covers.any()):
-            quantized, _ = self.audio_tokenizer.tokenize(source[covers], self.condition_encoder.silence_latent)
-            source = source.clone()
-            source[covers] = self.detokenizer(quantized)[:, : source.shape[1]]
-        return torch.cat([source, batch.mask.to(device)[..., None].expand_as(source)], dim=-1)
+        source = batch.source.to(device, non_blocking=True)
+        if bool(batch.covers.any()):
+            rows = batch.covers.nonzero()[:, 0].to(device, non_blocking=True)
+            quantized, _ = self.audio_tokenizer.tokenize(source[rows], self.condition_encoder.silence_latent)
+            source = source.index_copy(0, rows, self.detokenizer(quantized)[:, : source.shape[1]])
+        mask = batch.mask.to(device, non_blocking=True)
+        return torch.cat([source, mask[..., None].expand_as(source)], dim=-1)
 
     def velocity(
         self, noisy: torch.Tensor, time: torch.Tensor, states: torch.Tensor, mask: torch.Tensor | None,
@@ -121,4 +129,4 @@ class FlowNetwork(nn.Module):
     def trained_state(self) -> dict[str, dict[str, torch.Tensor]]:
         """The state that ``build_mini`` reads."""
         parts = ("text_encoder", "condition_encoder", "transformer")
-        return {name: {k: v.detach().clone() for k, v in getattr(self, name).state_dict().items()} for name in parts}
+        return {name: {k: v.detach().cpu().clone() for k, v in getattr(self, name).state_dict().items()} for name in parts}

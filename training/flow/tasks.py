@@ -29,7 +29,8 @@ REFERENCE_FRAMES, REFERENCED = 750, 0.1
 
 @dataclass
 class Batch:
-    """Examples of one length. ``target``, ``source``: ``[B, T, 64]``; ``mask``: ``[B, T]``."""
+    """Examples of one length. ``target``, ``source``: ``[B, T, 64]``; ``mask``: ``[B, T]``; ``covers``, ``referenced``: ``[B]``;
+    ``references``: ``[R, 750, 64]`` of those that have one; ``tokens``: what ``network.tokenize`` made of ``prompts``."""
 
     target: torch.Tensor
     source: torch.Tensor
@@ -39,6 +40,15 @@ class Batch:
     referenced: torch.Tensor
     prompts: list[PromptPair]
     tasks: list[str]
+    tokens: tuple[torch.Tensor, ...] | None = None
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory, which a GPU copies from without being waited for."""
+        self.target, self.source, self.mask = self.target.pin_memory(), self.source.pin_memory(), self.mask.pin_memory()
+        self.references = self.references.pin_memory()
+        if self.tokens is not None:
+            self.tokens = tuple(part.pin_memory() for part in self.tokens)
+        return self
 
 
 def _draw_task(item: dict[str, Any], weights: dict[str, float], rng: np.random.Generator) -> str:
@@ -100,14 +110,13 @@ def draw_batch(
     long_enough = items if frames <= LENGTHS[0] else [item for item in items if len(item["mix"]) >= frames]
     chosen = [long_enough[int(index)] for index in rng.integers(len(long_enough), size=size)]
     frames = min(frames, *(len(item["mix"]) for item in chosen))
-    targets, sources, masks, prompts, tasks, references = [], [], [], [], [], []
+    targets, sources, masks, prompts, tasks, starts = [], [], [], [], [], []
     for item in chosen:
         task = _draw_task(item, weights, rng)
         target, source, mask, tracks = draw_example(item, task, frames, silence, rng)
         prompts.append(draw_prompt(item["facts"], instruction_for(task, tracks), frames / FRAME_RATE_HZ, rng,
                                    full=full_prompts))
-        start = int(rng.integers(0, len(item["mix"]) - LENGTHS[0] + 1)) if len(item["mix"]) > LENGTHS[0] else 0
-        references.append(reference_frames(item["mix"][start : start + LENGTHS[0]].float(), REFERENCE_FRAMES))
+        starts.append(int(rng.integers(0, len(item["mix"]) - LENGTHS[0] + 1)) if len(item["mix"]) > LENGTHS[0] else 0)
         targets.append(target)
         sources.append(source)
         masks.append(mask)
@@ -115,5 +124,14 @@ def draw_batch(
     referenced = torch.from_numpy(rng.random(size) < REFERENCED)
     return Batch(
         torch.stack(targets), torch.stack(sources), torch.stack(masks), torch.tensor([t == "cover" for t in tasks]),
-        torch.stack(references), referenced, prompts, tasks,
+        _references(chosen, starts, referenced), referenced, prompts, tasks,
     )  # fmt: skip
+
+
+def _references(chosen: list[dict[str, Any]], starts: list[int], referenced: torch.Tensor) -> torch.Tensor:
+    """4 s of the examples that get a timbre reference, from their starts on, laid out as the product does: ``[R, 750, 64]``."""
+    made = []
+    for row in referenced.nonzero()[:, 0].tolist():
+        cut = chosen[row]["mix"][starts[row] : starts[row] + LENGTHS[0]]
+        made.append(reference_frames(cut.float(), REFERENCE_FRAMES))
+    return torch.stack(made) if made else torch.zeros(0, REFERENCE_FRAMES, LATENT_DIM)

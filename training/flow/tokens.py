@@ -18,8 +18,9 @@ import torch
 from diffusers.pipelines.ace_step.modeling_ace_step import AceStepAudioTokenDetokenizer, AceStepAudioTokenizer
 from torch import nn
 
+from ..device import prepare
 from ..mini import LATENT_DIM, make_mini
-from .cache import load_shards
+from .cache import load_shards, wait_for_shards
 
 
 def straight_through(tokenizer: AceStepAudioTokenizer) -> None:
@@ -82,13 +83,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--chroma", type=float, default=2.0, help="weight of the pitch classes in the loss")
+    parser.add_argument("--judge-every", type=float, default=45.0, metavar="SECONDS")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--wait-clips", type=int, default=0, help="begin when the cache holds so many")
+    parser.add_argument("--go-on", action="store_true", help="start from --out's tokens.pt")
     args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
+    prepare(args.device, args.threads)
     torch.manual_seed(1)
-    mini, reader, known = make_mini(), SkeletonReader(), set[str]()
-    tokenizer, detokenizer = mini.audio_tokenizer, mini.audio_token_detokenizer
+    mini, reader, known = make_mini(), SkeletonReader().to(args.device), set[str]()
+    tokenizer, detokenizer = mini.audio_tokenizer.to(args.device), mini.audio_token_detokenizer.to(args.device)
+    if args.go_on:
+        state = torch.load(args.out / "tokens.pt", map_location=args.device, weights_only=True)
+        tokenizer.load_state_dict(state["audio_tokenizer"])
+        detokenizer.load_state_dict(state["audio_token_detokenizer"])
     straight_through(tokenizer)
-    items = load_shards(args.cache, known)
+    items = wait_for_shards(args.cache, known, args.wait_clips)
     judged, items = items[:32], items[32:]
     modules = (tokenizer, detokenizer, reader)
     optimizer = torch.optim.AdamW([p for m in modules for p in m.parameters()], lr=args.rate, weight_decay=0.01)
@@ -97,18 +107,20 @@ def main(argv: list[str] | None = None) -> int:
         share = spent / (60 * args.minutes)
         for group in optimizer.param_groups:
             group["lr"] = args.rate * min(1.0, (step + 1) / 100) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share)))
-        error, missed, level = losses(tokenizer, detokenizer, reader, *draw(items, args.batch, 100, step))
-        loss = 0.5 * error + 2.0 * missed + level
+        crops = (part.to(args.device) for part in draw(items, args.batch, 100, step))
+        error, missed, level = losses(tokenizer, detokenizer, reader, *crops)
+        loss = 0.5 * error + args.chroma * missed + level
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
         optimizer.step()
         step += 1
-        if spent - marked > 45 or step == 1:
+        if spent - marked > args.judge_every or step == 1:
             marked = spent
             items += load_shards(args.cache, known)
             with torch.no_grad():
-                held = losses(tokenizer, detokenizer, reader, *draw(judged, 32, 200, 0))
+                crops = (part.to(args.device) for part in draw(judged, 32, 200, 0))
+                held = losses(tokenizer, detokenizer, reader, *crops)
             print(step, round(spent), f"train {error:.3f} {missed:.3f} {level:.3f} held",
                   *(f"{value:.3f}" for value in held), f"of {len(items)} clips", flush=True)
             save(args.out, tokenizer, detokenizer)
@@ -118,8 +130,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def save(out: Path, tokenizer: AceStepAudioTokenizer, detokenizer: AceStepAudioTokenDetokenizer) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    state = {"audio_tokenizer": tokenizer.state_dict(), "audio_token_detokenizer": detokenizer.state_dict()}
-    torch.save(state, out / "tokens.pt")
+    parts = {"audio_tokenizer": tokenizer, "audio_token_detokenizer": detokenizer}
+    state = {name: {key: value.cpu() for key, value in part.state_dict().items()} for name, part in parts.items()}
+    torch.save(state, out / "tokens.tmp")
+    (out / "tokens.tmp").replace(out / "tokens.pt")  # a trainer may be reading it
 
 
 if __name__ == "__main__":

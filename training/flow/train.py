@@ -4,13 +4,15 @@
 continues the transformer alone on the curated part, with full prompts. x_t = (1 − t)·x0 + t·noise, the network
 predicts noise − x0, t is logit-normal. Budget: ``--minutes`` of wall clock or ``--steps``; ``--resume`` continues with
 optimizer, schedule, averages and data position. Writes ``<variant>.pt`` (averaged weights), ``<variant>_last.pt``,
-``<variant>.csv`` (training and validation loss a task).
+``<variant>.csv`` (training and validation loss a task). ``--device cuda --half --workers 12 --batch 256`` fills a large GPU;
+noise and times are then drawn there, and repeat on that kind of machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ import torch
 
 from ..average import Average
 from ..build_mini import load_checkpoints
+from ..device import prepare
+from ..loading import batches
 from ..mini import make_mini, set_silence_latent
 from ..progress import Progress
-from .cache import load_shards
+from .cache import load_shards, wait_for_shards
 from .network import FlowNetwork, precision
 from .start import start_transformer
 from .tasks import EARLY_LENGTHS, EARLY_WEIGHTS, LENGTHS, TASKS, WEIGHTS, Batch, draw_batch
@@ -35,14 +39,14 @@ def flow_loss(
 ) -> torch.Tensor:
     """Squared velocity error of each example, ``[B]``; noise, times and dropout follow ``seed``; ``half``: in bfloat16."""
     device = network.silence.device
-    generator = torch.Generator().manual_seed(int(np.random.default_rng(seed).integers(2**62)))
-    target = batch.target.to(device)
-    noise = torch.randn(target.shape, generator=generator).to(device)
-    time_value = torch.sigmoid(torch.randn(len(target), generator=generator)).to(device)
-    uniform = torch.rand(len(target), generator=generator).to(device)
+    generator = torch.Generator(device).manual_seed(int(np.random.default_rng(seed).integers(2**62)))
+    target = batch.target.to(device, non_blocking=True)
+    noise = torch.randn(target.shape, generator=generator, device=device)
+    time_value = torch.sigmoid(torch.randn(len(target), generator=generator, device=device))
+    uniform = torch.rand(len(target), generator=generator, device=device)
     time_value = torch.where(uniform < 0.1, uniform * 10, time_value)
     noisy = (1 - time_value)[:, None, None] * target + time_value[:, None, None] * noise
-    dropped = (torch.rand(len(target), generator=generator) < dropout).to(device)
+    dropped = torch.rand(len(target), generator=generator, device=device) < dropout
     context = network.context(batch)
     with precision(device, half):
         states, mask = network.conditions(batch)
@@ -57,7 +61,7 @@ def judge(network: FlowNetwork, items: list[dict[str, Any]]) -> dict[str, float]
     scores = {}
     for number, task in enumerate(TASKS):
         usable = [item for item in items if "rest" in item]
-        batch = draw_batch(usable, 12, network.silence, np.random.default_rng([5, number]), weights={task: 1.0},
+        batch = draw_batch(usable, 12, network.silence.cpu(), np.random.default_rng([5, number]), weights={task: 1.0},
                            lengths=(124,), full_prompts=True)
         scores[task] = round(float(flow_loss(network, batch, (6, number), dropout=0.0).mean()), 4)
     return scores
@@ -84,6 +88,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--stop-file", type=Path, help="a file whose appearance ends the run early, schedule finished")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches ahead (0: none, as a CPU wants it)")
+    parser.add_argument("--wait-clips", type=int, default=0, help="begin when the cache holds so many")
+    parser.add_argument("--no-early", action="store_true", help="go on from base.pt: all lengths and later weights at once")
     parser.add_argument("--half", action="store_true", help="bfloat16 where it is safe: faster where the machine has it")
     parser.add_argument("--resume", action="store_true")
     return parser.parse_args(argv)
@@ -91,7 +98,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    torch.set_num_threads(args.threads)
+    prepare(args.device, args.threads)
     mini = make_mini()
     load_checkpoints(mini, args.out)
     set_silence_latent(mini)
@@ -99,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
         start_transformer(mini.transformer["base"])
     network = FlowNetwork(mini, args.variant).to(args.device)
     known: set[str] = set()
-    items = load_shards(args.cache, known)
+    items = wait_for_shards(args.cache, known, args.wait_clips)
     Trainer(network, items, known, args).run()
     return 0
 
@@ -112,11 +119,16 @@ class Trainer:
     ) -> None:
         self.network, self.args, self.known = network, args, known
         self.judged, self.items = items[:JUDGED_CLIPS], items[JUDGED_CLIPS:]
+        self.pool = self.items
         trained = network if args.variant == "base" else network.transformer
         parameters = [p for p in trained.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
+        optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01,
+                                      fused=args.device != "cpu")  # fmt: skip
+        self.share = torch.zeros(1).share_memory_()  # of the budget that is spent, for the processes that draw batches
+        self.batches: Iterator[Batch] | None = None
         self.progress = Progress(parameters, optimizer, Average(parameters, args.decay), minutes=args.minutes,
                                  steps=args.steps)  # fmt: skip
+        self.silence = network.silence.cpu()
         self.tokens_stamp: float | None = None
         self.refresh_tokens()
         if args.resume and self.last_path.exists():
@@ -128,19 +140,22 @@ class Trainer:
 
     def run(self) -> None:
         log = csv.writer((self.args.out / f"{self.args.variant}.csv").open("a", encoding="utf-8", buffering=1))
-        progress, losses = self.progress, list[float]()
+        progress, losses = self.progress, list[torch.Tensor]()
         progress.begin()
         marked = progress.spent_s
         while progress.share() < 1.0:
             losses.append(self.train_step())
             progress.tick()
             if progress.step % 50 == 0:
-                log.writerow([progress.step, round(progress.spent_s, 1), "train", round(float(np.mean(losses)), 4)])
+                loss = float(torch.stack(losses).mean())
+                log.writerow([progress.step, round(progress.spent_s, 1), "train", round(loss, 4)])
                 losses = []
             if progress.spent_s - marked > self.args.judge_every:
                 marked = progress.spent_s
                 self._milestone(log)
-                self.items += load_shards(self.args.cache, self.known)
+                if more := load_shards(self.args.cache, self.known):
+                    self.items += more
+                    self.batches = None
                 self.refresh_tokens()
                 if self.args.stop_file and self.args.stop_file.exists():
                     break
@@ -150,27 +165,37 @@ class Trainer:
         """Take over ``tokens.pt`` when it has appeared or changed; without it there are no covers to train on."""
         path = self.args.out / "tokens.pt"
         if path.exists() and path.stat().st_mtime != self.tokens_stamp:
-            state = torch.load(path, weights_only=True)
+            self.batches = None  # those drawn ahead may know of no covers yet
+            state = torch.load(path, map_location="cpu", weights_only=True)
             self.network.audio_tokenizer.load_state_dict(state["audio_tokenizer"])
             self.network.detokenizer.load_state_dict(state["audio_token_detokenizer"])
             self.tokens_stamp = path.stat().st_mtime
 
-    def train_step(self) -> float:
-        """One optimizer step; everything random follows from the step's number."""
+    def train_step(self) -> torch.Tensor:
+        """One optimizer step, its loss; everything random follows from the step's number."""
         args, progress = self.args, self.progress
-        rng = np.random.default_rng([1 if args.variant == "base" else 2, progress.step])
-        share = progress.share()
         progress.set_rate(args.rate, warmup=args.warmup)
+        self.share[0] = progress.share()
+        if self.batches is None:
+            self.pool = curated(self.items) if args.variant == "sft" else self.items
+            self.batches = batches(self.draw, progress.step, workers=args.workers, pin=args.device != "cpu")
+        loss = flow_loss(self.network, next(self.batches), (3, progress.step), half=args.half).mean()
+        progress.descend(loss)
+        return loss.detach()
+
+    def draw(self, step: int) -> Batch:
+        """The batch of ``step``, tokenized."""
+        args = self.args
         sft = args.variant == "sft"
-        items = curated(self.items) if sft else self.items
-        weights = EARLY_WEIGHTS if share < 0.15 and not sft else WEIGHTS
+        share = step / args.steps if args.steps else float(self.share)
+        early, short = share < 0.15 and not (sft or args.no_early), share < 0.5 and not (sft or args.no_early)
+        weights = EARLY_WEIGHTS if early else WEIGHTS
         if self.tokens_stamp is None:
             weights = {**weights, "cover": 0.0}
-        batch = draw_batch(items, args.batch, self.network.silence.cpu(), rng, weights=weights, full_prompts=sft,
-                           lengths=EARLY_LENGTHS if share < 0.5 and not sft else LENGTHS)  # fmt: skip
-        loss = flow_loss(self.network, batch, (3, progress.step), half=args.half).mean()
-        progress.descend(loss)
-        return float(loss.detach())
+        batch = draw_batch(self.pool, args.batch, self.silence, np.random.default_rng([2 if sft else 1, step]),
+                           weights=weights, full_prompts=sft, lengths=EARLY_LENGTHS if short else LENGTHS)  # fmt: skip
+        batch.tokens = self.network.tokenize(batch)
+        return batch
 
     def _milestone(self, log: Any) -> None:
         """Judge the averaged weights, write them and what is needed to resume."""
