@@ -11,3 +11,4 @@ def prepare(device: str, threads: int) -> None:
     if device != "cpu":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every length of a prompt

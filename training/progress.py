@@ -46,6 +46,10 @@ class Progress:
         """One step down ``loss``; gradients longer than ``longest`` are shortened to it."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.follow(longest=longest)
+
+    def follow(self, *, longest: float = 1.0) -> None:
+        """One step along the gradients that the parameters hold."""
         torch.nn.utils.clip_grad_norm_(self.parameters, longest)
         self.optimizer.step()
         self.step += 1

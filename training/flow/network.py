@@ -66,49 +66,61 @@ class FlowNetwork(nn.Module):
         """The frame of silence, ``[64]``."""
         return self.condition_encoder.silence_latent[0, 0]
 
-    def tokenize(self, batch: Batch) -> tuple[torch.Tensor, ...]:
-        """Token numbers and masks of the text prompts, then of the lyrics, each ``[B, L]``."""
+    def tokenize(self, batch: Batch, multiple: int | None = None) -> tuple[torch.Tensor, ...]:
+        """Token numbers and masks of the text prompts, then of the lyrics, each ``[B, L]``; L a multiple of ``multiple``."""
         parts: list[torch.Tensor] = []
         for texts, longest in (([p.text for p in batch.prompts], 256), ([p.lyrics for p in batch.prompts], 512)):
-            made = self.tokenizer(texts, padding="longest", truncation=True, max_length=longest, return_tensors="pt")
+            made = self.tokenizer(texts, padding="longest", truncation=True, max_length=longest, return_tensors="pt",
+                                  pad_to_multiple_of=multiple)  # fmt: skip
             parts += [made.input_ids, made.attention_mask.bool()]
         return tuple(parts)
 
+    def read(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """What ``encode`` takes, on the device: tokens and masks, references and whose they are."""
+        tokens = self.tokenize(batch) if batch.tokens is None else batch.tokens
+        return tuple(part.to(self.silence.device, non_blocking=True) for part in (*tokens, batch.references, batch.referenced))
+
     def conditions(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Packed conditions ``[B, L, D]`` and their mask ``[B, L]``: lyrics, timbre, text, as the pipeline packs them."""
-        device = self.silence.device
-        tokens = self.tokenize(batch) if batch.tokens is None else batch.tokens
-        text, text_mask, lyric, lyric_mask = (part.to(device, non_blocking=True) for part in tokens)
+        return self.encode(*self.read(batch))
+
+    def encode(
+        self, text: torch.Tensor, text_mask: torch.Tensor, lyric: torch.Tensor, lyric_mask: torch.Tensor,
+        references: torch.Tensor, referenced: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        """``conditions`` from what ``read`` gives; reads no number back from the device."""
         encoder = self.condition_encoder
         text_states = encoder.text_projector(self.text_encoder(input_ids=text).last_hidden_state)
         lyric_states = encoder.lyric_encoder(
             inputs_embeds=self.text_encoder.get_input_embeddings()(lyric), attention_mask=lyric_mask)
-        timbre = self._timbre(batch)
-        timbre_mask = torch.ones(timbre.shape[:2], dtype=torch.long, device=device)
+        timbre = self._timbre(len(text), references, referenced)
+        timbre_mask = torch.ones(timbre.shape[:2], dtype=torch.long, device=timbre.device)
         states, mask = _pack_sequences(lyric_states, timbre, lyric_mask, timbre_mask)
         return _pack_sequences(states, text_states, mask, text_mask)
 
-    def _timbre(self, batch: Batch) -> torch.Tensor:
+    def _timbre(self, size: int, references: torch.Tensor, referenced: torch.Tensor) -> torch.Tensor:
         """Timbre embeddings ``[B, 1, D]``. Silence is the same in every frame, so one frame stands for its 750."""
-        encoder, size = self.condition_encoder.timbre_encoder, len(batch.prompts)
+        encoder = self.condition_encoder.timbre_encoder
         zero = torch.zeros(1, dtype=torch.long, device=self.silence.device)
-        timbre = encoder(self.silence.view(1, 1, -1), zero)[0].expand(size, -1, -1)
-        if bool(batch.referenced.any()):
-            chosen = batch.references.to(timbre.device, non_blocking=True)
-            rows = batch.referenced.nonzero()[:, 0].to(timbre.device, non_blocking=True)
-            timbre = timbre.index_copy(0, rows, encoder(chosen, rows)[0].to(timbre.dtype))
-        return timbre
+        timbre = encoder(self.silence.view(1, 1, -1), zero)[0].expand(size + 1, -1, -1)  # the last: of nobody
+        if len(referenced):
+            timbre = timbre.index_copy(0, referenced, encoder(references, referenced)[0].to(timbre.dtype))
+        return timbre[:size]
+
+    def context(self, batch: Batch) -> torch.Tensor:
+        """``lay_out`` of a batch."""
+        device = self.silence.device
+        return self.lay_out(*(part.to(device, non_blocking=True) for part in (batch.source, batch.mask, batch.covers)))
 
     @torch.no_grad()
-    def context(self, batch: Batch) -> torch.Tensor:
+    def lay_out(self, source: torch.Tensor, mask: torch.Tensor, covers: torch.Tensor) -> torch.Tensor:
         """Context latents ``[B, T, 128]``: the source (covers through the tokens) and the mask."""
-        device = self.silence.device
-        source = batch.source.to(device, non_blocking=True)
-        if bool(batch.covers.any()):
-            rows = batch.covers.nonzero()[:, 0].to(device, non_blocking=True)
-            quantized, _ = self.audio_tokenizer.tokenize(source[rows], self.condition_encoder.silence_latent)
-            source = source.index_copy(0, rows, self.detokenizer(quantized)[:, : source.shape[1]])
-        mask = batch.mask.to(device, non_blocking=True)
+        size, frames = source.shape[:2]
+        if len(covers):
+            chosen = source[covers.clamp_max(size - 1)]  # beyond: padding, which goes to nobody
+            quantized, _ = self.audio_tokenizer.tokenize(chosen, self.condition_encoder.silence_latent)
+            all_rows = torch.cat([source, source[:1]])
+            source = all_rows.index_copy(0, covers, self.detokenizer(quantized)[:, :frames].to(source.dtype))[:size]
         return torch.cat([source, mask[..., None].expand_as(source)], dim=-1)
 
     def velocity(

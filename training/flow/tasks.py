@@ -24,13 +24,14 @@ EARLY_WEIGHTS = {"text2music": 0.2, "repaint": 0.25, "cover": 0.1, "extract": 0.
 # Lengths in latent frames (25 a second): mostly 4 s at first, 4 to 12 s later.
 EARLY_LENGTHS = (100, 100, 100, 124, 200)
 LENGTHS = (100, 100, 124, 150, 200, 200, 300)
-REFERENCE_FRAMES, REFERENCED = 750, 0.1
+REFERENCE_FRAMES, REFERENCED = 750, 0.08
 
 
 @dataclass
 class Batch:
-    """Examples of one length. ``target``, ``source``: ``[B, T, 64]``; ``mask``: ``[B, T]``; ``covers``, ``referenced``: ``[B]``;
-    ``references``: ``[R, 750, 64]`` of those that have one; ``tokens``: what ``network.tokenize`` made of ``prompts``."""
+    """Examples of one length. ``target``, ``source``: ``[B, T, 64]``; ``mask``: ``[B, T]``; ``covers``: which of them are,
+    ``[C]``; ``references``: ``[R, 750, 64]`` of those that have one, ``referenced`` ``[R]``; ``tokens``: what
+    ``network.tokenize`` made of ``prompts``."""
 
     target: torch.Tensor
     source: torch.Tensor
@@ -45,10 +46,19 @@ class Batch:
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, which a GPU copies from without being waited for."""
         self.target, self.source, self.mask = self.target.pin_memory(), self.source.pin_memory(), self.mask.pin_memory()
-        self.references = self.references.pin_memory()
+        self.references, self.referenced = self.references.pin_memory(), self.referenced.pin_memory()
+        self.covers = self.covers.pin_memory()
         if self.tokens is not None:
             self.tokens = tuple(part.pin_memory() for part in self.tokens)
         return self
+
+    def pad(self, multiple: int) -> None:
+        """References and covers of no example, until there are a ``multiple`` of each: few counts, few shapes."""
+        nobody = len(self.target)
+        more = -len(self.referenced) % multiple
+        self.references = torch.cat([self.references, self.references.new_zeros(more, *self.references.shape[1:])])
+        self.referenced = torch.cat([self.referenced, self.referenced.new_full((more,), nobody)])
+        self.covers = torch.cat([self.covers, self.covers.new_full((-len(self.covers) % multiple,), nobody)])
 
 
 def _draw_task(item: dict[str, Any], weights: dict[str, float], rng: np.random.Generator) -> str:
@@ -121,9 +131,10 @@ def draw_batch(
         sources.append(source)
         masks.append(mask)
         tasks.append(task)
-    referenced = torch.from_numpy(rng.random(size) < REFERENCED)
+    referenced = torch.from_numpy(np.flatnonzero(rng.random(size) < REFERENCED))
     return Batch(
-        torch.stack(targets), torch.stack(sources), torch.stack(masks), torch.tensor([t == "cover" for t in tasks]),
+        torch.stack(targets), torch.stack(sources), torch.stack(masks),
+        torch.tensor([row for row, task in enumerate(tasks) if task == "cover"], dtype=torch.long),
         _references(chosen, starts, referenced), referenced, prompts, tasks,
     )  # fmt: skip
 
@@ -131,7 +142,7 @@ def draw_batch(
 def _references(chosen: list[dict[str, Any]], starts: list[int], referenced: torch.Tensor) -> torch.Tensor:
     """4 s of the examples that get a timbre reference, from their starts on, laid out as the product does: ``[R, 750, 64]``."""
     made = []
-    for row in referenced.nonzero()[:, 0].tolist():
+    for row in referenced.tolist():
         cut = chosen[row]["mix"][starts[row] : starts[row] + LENGTHS[0]]
         made.append(reference_frames(cut.float(), REFERENCE_FRAMES))
     return torch.stack(made) if made else torch.zeros(0, REFERENCE_FRAMES, LATENT_DIM)

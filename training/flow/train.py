@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,18 @@ from ..loading import batches
 from ..mini import make_mini, set_silence_latent
 from ..progress import Progress
 from .cache import load_shards, wait_for_shards
+from .graphs import GraphedLoss
 from .network import FlowNetwork, precision
 from .start import start_transformer
 from .tasks import EARLY_LENGTHS, EARLY_WEIGHTS, LENGTHS, TASKS, WEIGHTS, Batch, draw_batch
 
 DROPOUT = 0.1
 JUDGED_CLIPS = 32
+PADDED = 32  # to a multiple of this prompts, references and covers are padded where every shape is recorded
 
 
-def flow_loss(
-    network: FlowNetwork, batch: Batch, seed: tuple[int, ...], dropout: float = DROPOUT, half: bool = False
-) -> torch.Tensor:
-    """Squared velocity error of each example, ``[B]``; noise, times and dropout follow ``seed``; ``half``: in bfloat16."""
+def flow_inputs(network: FlowNetwork, batch: Batch, seed: tuple[int, ...], dropout: float = DROPOUT) -> tuple[torch.Tensor, ...]:
+    """What ``velocity_error`` takes, on the network's device; noise, times and dropout follow ``seed``."""
     device = network.silence.device
     generator = torch.Generator(device).manual_seed(int(np.random.default_rng(seed).integers(2**62)))
     target = batch.target.to(device, non_blocking=True)
@@ -47,12 +48,28 @@ def flow_loss(
     time_value = torch.where(uniform < 0.1, uniform * 10, time_value)
     noisy = (1 - time_value)[:, None, None] * target + time_value[:, None, None] * noise
     dropped = torch.rand(len(target), generator=generator, device=device) < dropout
-    context = network.context(batch)
-    with precision(device, half):
-        states, mask = network.conditions(batch)
+    laid = (part.to(device, non_blocking=True) for part in (batch.source, batch.mask, batch.covers))
+    return noisy, time_value, noise - target, dropped, *laid, *network.read(batch)
+
+
+def velocity_error(
+    network: FlowNetwork, half: bool, noisy: torch.Tensor, time_value: torch.Tensor, wanted: torch.Tensor,
+    dropped: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, covers: torch.Tensor, *prompts: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
+    """Squared velocity error of each example, ``[B]``; ``half``: in bfloat16."""
+    context = network.lay_out(source, mask, covers)
+    with precision(noisy.device, half):
+        states, present = network.encode(*prompts)
         states = torch.where(dropped[:, None, None], network.null_states(states), states)
-        predicted = network.velocity(noisy, time_value, states, mask, context)
-    return (predicted.float() - (noise - target)).pow(2).mean((1, 2))
+        predicted = network.velocity(noisy, time_value, states, present, context)
+    return (predicted.float() - wanted).pow(2).mean((1, 2))
+
+
+def flow_loss(
+    network: FlowNetwork, batch: Batch, seed: tuple[int, ...], dropout: float = DROPOUT, half: bool = False
+) -> torch.Tensor:
+    """Squared velocity error of each example, ``[B]``; noise, times and dropout follow ``seed``; ``half``: in bfloat16."""
+    return velocity_error(network, half, *flow_inputs(network, batch, seed, dropout))
 
 
 @torch.no_grad()
@@ -85,11 +102,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=100, metavar="STEPS")
     parser.add_argument("--decay", type=float, default=0.999)
     parser.add_argument("--judge-every", type=float, default=240.0, metavar="SECONDS")
+    parser.add_argument("--look-every", type=float, default=240.0, metavar="SECONDS", help="for new clips and tokens")
     parser.add_argument("--stop-file", type=Path, help="a file whose appearance ends the run early, schedule finished")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw batches ahead (0: none, as a CPU wants it)")
     parser.add_argument("--wait-clips", type=int, default=0, help="begin when the cache holds so many")
+    parser.add_argument("--graphs", action="store_true", help="record the passes as CUDA graphs: less waiting for Python")
     parser.add_argument("--no-early", action="store_true", help="go on from base.pt: all lengths and later weights at once")
     parser.add_argument("--half", action="store_true", help="bfloat16 where it is safe: faster where the machine has it")
     parser.add_argument("--resume", action="store_true")
@@ -111,6 +130,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _mean_error(network: FlowNetwork, half: bool, *inputs: torch.Tensor) -> torch.Tensor:
+    return velocity_error(network, half, *inputs).mean()
+
+
 class Trainer:
     """State of one run: network, optimizer, average, position."""
 
@@ -126,6 +149,7 @@ class Trainer:
                                       fused=args.device != "cpu")  # fmt: skip
         self.share = torch.zeros(1).share_memory_()  # of the budget that is spent, for the processes that draw batches
         self.batches: Iterator[Batch] | None = None
+        self.graphed = GraphedLoss(partial(_mean_error, network, args.half), parameters) if args.graphs else None
         self.progress = Progress(parameters, optimizer, Average(parameters, args.decay), minutes=args.minutes,
                                  steps=args.steps)  # fmt: skip
         self.silence = network.silence.cpu()
@@ -142,7 +166,7 @@ class Trainer:
         log = csv.writer((self.args.out / f"{self.args.variant}.csv").open("a", encoding="utf-8", buffering=1))
         progress, losses = self.progress, list[torch.Tensor]()
         progress.begin()
-        marked = progress.spent_s
+        marked = looked = progress.spent_s
         while progress.share() < 1.0:
             losses.append(self.train_step())
             progress.tick()
@@ -150,16 +174,22 @@ class Trainer:
                 loss = float(torch.stack(losses).mean())
                 log.writerow([progress.step, round(progress.spent_s, 1), "train", round(loss, 4)])
                 losses = []
+            if progress.spent_s - looked > min(self.args.look_every, self.args.judge_every):
+                looked = progress.spent_s
+                self.look_again()
             if progress.spent_s - marked > self.args.judge_every:
                 marked = progress.spent_s
                 self._milestone(log)
-                if more := load_shards(self.args.cache, self.known):
-                    self.items += more
-                    self.batches = None
-                self.refresh_tokens()
                 if self.args.stop_file and self.args.stop_file.exists():
                     break
         self._milestone(log)
+
+    def look_again(self) -> None:
+        """Take in what other processes have written meanwhile: clips and tokens."""
+        if more := load_shards(self.args.cache, self.known):
+            self.items += more
+            self.batches = None
+        self.refresh_tokens()
 
     def refresh_tokens(self) -> None:
         """Take over ``tokens.pt`` when it has appeared or changed; without it there are no covers to train on."""
@@ -179,8 +209,13 @@ class Trainer:
         if self.batches is None:
             self.pool = curated(self.items) if args.variant == "sft" else self.items
             self.batches = batches(self.draw, progress.step, workers=args.workers, pin=args.device != "cpu")
-        loss = flow_loss(self.network, next(self.batches), (3, progress.step), half=args.half).mean()
-        progress.descend(loss)
+        inputs = flow_inputs(self.network, next(self.batches), (3, progress.step))
+        if self.graphed is not None:
+            loss = self.graphed(*inputs)
+            progress.follow()
+        else:
+            loss = velocity_error(self.network, args.half, *inputs).mean()
+            progress.descend(loss)
         return loss.detach()
 
     def draw(self, step: int) -> Batch:
@@ -194,7 +229,9 @@ class Trainer:
             weights = {**weights, "cover": 0.0}
         batch = draw_batch(self.pool, args.batch, self.silence, np.random.default_rng([2 if sft else 1, step]),
                            weights=weights, full_prompts=sft, lengths=EARLY_LENGTHS if short else LENGTHS)  # fmt: skip
-        batch.tokens = self.network.tokenize(batch)
+        batch.tokens = self.network.tokenize(batch, PADDED if args.graphs else None)
+        if args.graphs:
+            batch.pad(PADDED)
         return batch
 
     def _milestone(self, log: Any) -> None:
