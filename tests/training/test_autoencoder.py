@@ -129,6 +129,27 @@ def test_written_weights_are_normalised(clips, tmp_path):
     assert float(mean.abs().max()) < 1e-3 and float((std - 1).abs().max()) < 1e-3
 
 
+def test_going_on_starts_where_the_weights_ended(clips, tmp_path, monkeypatch):
+    """Weighed latents come back to deviation 1 and the same sound; the floor of the spectral loss is the last one."""
+    made, mixes = trainer(clips, tmp_path, "--steps", "2")
+    fold_normalisation(made.vae, torch.zeros(64), torch.linspace(0.5, 2.0, 64))
+    torch.save(made.vae.state_dict(), tmp_path / "trained.pt")
+    found = []
+    monkeypatch.setattr(train.Trainer, "run", lambda self, _: found.append(self))
+    options = ["--out", str(tmp_path), "--clips", "6", "--first-seed", "0", "--batch", "1", "--frames", "12", "--steps", "4"]
+    assert train.main([*options, "--workers", "1", "--go-on", str(tmp_path / "trained.pt")]) == 0
+    (second,) = found
+    mean, std = latent_statistics(second.vae, mixes)
+    assert float(mean.abs().max()) < 0.05 and float((std - 1).abs().max()) < 0.05
+    with torch.no_grad():
+        expected = decode(made.vae, encode_mean(made.vae, mixes[:1]))
+        torch.testing.assert_close(decode(second.vae, encode_mean(second.vae, mixes[:1])), expected, atol=1e-4, rtol=1e-3)
+    floors = []
+    monkeypatch.setattr(second, "loss", lambda *inputs: floors.append(float(inputs[-1])) or train.autoencoder_loss(*inputs))
+    second.train_step()
+    assert floors == [pytest.approx(1e-9)]
+
+
 def test_distances_against_closed_forms():
     tone = torch.sin(torch.arange(24_000) * 0.1).expand(1, 2, -1)
     noise = torch.randn(1, 2, 24_000, generator=torch.Generator().manual_seed(0))

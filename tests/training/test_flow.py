@@ -120,10 +120,10 @@ def test_start_copies_the_source(items):
     assert float(torch.corrcoef(torch.stack([velocity.flatten(), (noisy - source).flatten()]))[0, 1]) > 0.7
 
 
-def run(items, folder, steps, resume=False, total=6):
+def run(items, folder, steps, *more, total=6):
     torch.manual_seed(0)
-    options = ["--cache", str(folder), "--out", str(folder), "--steps", str(total), "--batch", "2", "--warmup", "2"]
-    trainer = Trainer(new_network(), list(items), set(), parse(options + (["--resume"] if resume else [])))
+    options = ["--cache", str(folder), "--out", str(folder), "--steps", str(total), "--batch", "2", "--warmup", "2", *more]
+    trainer = Trainer(new_network(), list(items), set(), parse(options))
     losses = [float(trainer.train_step()) for _ in range(steps)]
     return trainer, losses
 
@@ -132,10 +132,17 @@ def test_resume_equals_uninterrupted(items, tmp_path):
     whole, expected = run(items, tmp_path, 6)
     first, early = run(items, tmp_path, 3)
     first.progress.save(first.last_path)
-    second, late = run(items, tmp_path, 3, resume=True)
+    second, late = run(items, tmp_path, 3, "--resume")
     assert early + late == pytest.approx(expected, rel=1e-5)
     for a, b in zip(whole.progress.average.shadow, second.progress.average.shadow, strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def test_batches_drawn_ahead_are_the_same(items, tmp_path):
+    """Also over the share of the budget where tasks and lengths change."""
+    _, here = run(items, tmp_path, 3)
+    _, ahead = run(items, tmp_path, 3, "--workers", "1")
+    assert ahead == pytest.approx(here, rel=1e-6)
 
 
 def test_turbo_times_are_the_shifted_table():
