@@ -24,27 +24,15 @@ from .engine import Kept
 from .environment import model_trouble
 from .jobs import Jobs
 from .placement import DEPTH, Places
+from .ray_call import RETRIES, Call, told
 from .ray_cluster import Need, environment, import_ray, join, leave
 from .ray_pulse import LOST_S, Pulse
 from .ray_worker import Answer, Brief, RayWorker
 from .schedule import Step
 from .work import Worker
 
-RETRIES = 2        # times that Ray does a step again whose process has died
-START_S = 300.0    # patience until every process has begun
+START_S = 300.0  # patience until every process has begun
 _TICK_S = 0.2
-
-
-@dataclasses.dataclass(eq=False)
-class _Call:
-    """A step given away. `place` is the process among those with the model, or (`weights` None) among those beside it."""
-
-    number: int
-    stage: str | None  # None: keep
-    weights: str | None
-    place: int = -1
-    future: Future[Any] = dataclasses.field(default_factory=Future)
-    given_up: bool = False  # its process doesn't answer, and the runner was told so
 
 
 class RayEngine:
@@ -67,9 +55,9 @@ class RayEngine:
         beside = [Need(1)] * (workers if gpus else (workers + 1) // 2)
         self._mine = join(self._ray, [*model, *beside])
         self._places, self._beside_load = Places(workers), [0] * len(beside)
-        self._waiting: deque[_Call] = deque()
-        self._answers: queue.SimpleQueue[tuple[_Call, Future[Any]]] = queue.SimpleQueue()
-        self._flying: dict[_Call, int] = {}  # what is being done, and by which of `actors`
+        self._waiting: deque[Call] = deque()
+        self._answers: queue.SimpleQueue[tuple[Call, Future[Any]]] = queue.SimpleQueue()
+        self._flying: dict[Call, int] = {}  # what is being done, and by which of `actors`
         self._pulse = Pulse(lambda n: self.actors()[n].where.options(concurrency_group="control").remote().future())
         self._seconds: dict[int, float] = {}
         self._busy_s, self._swaps = 0.0, 0
@@ -109,7 +97,7 @@ class RayEngine:
             try:
                 answer: Answer = self._ray.get(ref)
             except Exception as error:  # whatever Ray says of a process that could not even be made
-                raise RunError(f"a process of the Ray cluster could not begin ({_told(error)}). Segue must be installed on every "
+                raise RunError(f"a process of the Ray cluster could not begin ({told(error)}). Segue must be installed on every "
                                "node, in one version") from error  # fmt: skip
             problem = answer.raised()
             if problem is not None:
@@ -136,15 +124,15 @@ class RayEngine:
     def on_model(self, number: int, step: Step) -> Future[None]:
         assert step.weights is not None
         with self._lock:
-            call = _Call(number, step.stage, step.weights, self._places.begin(number, step.weights))
+            call = Call(number, step.stage, step.weights, self._places.begin(number, step.weights))
             self._send(call, call.place)
         return call.future
 
     def beside(self, number: int, step: Step) -> Future[None]:
-        return self._queued(_Call(number, step.stage, None))
+        return self._queued(Call(number, step.stage, None))
 
     def keep(self, number: int) -> Future[Kept]:
-        return self._queued(_Call(number, None, None))
+        return self._queued(Call(number, None, None))
 
     def fits(self) -> int:
         return sys.maxsize  # the head holds no sound
@@ -180,7 +168,7 @@ class RayEngine:
 
     # -- giving away and getting back -----------------------------------------------------------------------
 
-    def _queued(self, call: _Call) -> Future[Any]:
+    def _queued(self, call: Call) -> Future[Any]:
         with self._lock:
             self._waiting.append(call)
             self._hand_over()
@@ -198,7 +186,7 @@ class RayEngine:
             call.place, load[place] = place, load[place] + 1
             self._send(call, first + place)
 
-    def _send(self, call: _Call, place: int) -> None:
+    def _send(self, call: Call, place: int) -> None:
         actor = self.actors()[place]
         self._flying[call] = place
         try:
@@ -242,15 +230,15 @@ class RayEngine:
                 call.given_up = True
             self._hand_over()
         for call in given_up:
-            call.future.set_exception(RunError(f"{_what(call)}: its process on Ray has not answered for {LOST_S:.0f} s"))
+            call.future.set_exception(RunError(f"{call.what()}: its process on Ray has not answered for {LOST_S:.0f} s"))
 
-    def _settle(self, call: _Call, answered: Future[Any]) -> None:
+    def _settle(self, call: Call, answered: Future[Any]) -> None:
         try:
             answer: Answer = answered.result()
             error = answer.raised()
             self._note(answer)
         except Exception as failed:  # of Ray, or of the catalog of timings
-            answer, error = Answer(0.0), failed if isinstance(failed, RunError) else _lost(call, failed)
+            answer, error = Answer(0.0), failed if isinstance(failed, RunError) else call.lost(failed)
         with self._lock:
             del self._flying[call]
             done = error is None and not call.given_up  # of a call given up the job may be under way anew
@@ -285,20 +273,3 @@ def _gpus(device: str) -> int:
         raise RequestError(Problem(f"--device {device} names one of several, and Ray gives every process a GPU of its own",
                                    f"write --device {kind}", key="device"))  # fmt: skip
     return 1 if kind == "cuda" else 0
-
-
-def _what(call: _Call) -> str:
-    return f"{'writing its takes' if call.stage is None else f'stage {call.stage!r}'} of job {call.number}"
-
-
-def _lost(call: _Call, error: Exception) -> RunError:
-    made = RunError(f"{_what(call)}: its process on the Ray cluster died, and so it did when Ray tried again, {RETRIES} times "
-                    f"({_told(error)}). Was it short of memory?")  # fmt: skip
-    made.__cause__ = error
-    return made
-
-
-def _told(error: Exception) -> str:
-    """The first words of an error of Ray's that say something, on one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:300]

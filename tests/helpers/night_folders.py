@@ -31,6 +31,11 @@ def numerics() -> Numerics:
     return decide(RunOptions(device="cpu", threads=1, tile_frames=12, offline=True))[1]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
 class NightWriter:
     """A night being written to `root`: `group` by `group`, then `end`. `audio` is the plan's policy: all or none."""
 

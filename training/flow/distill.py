@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,8 @@ class Distiller:
         parameters = list(student.transformer.parameters())
         optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0,
                                       fused=args.device != "cpu")  # fmt: skip
-        self.silence, self.batches = student.silence.cpu(), None
+        self.silence = student.silence.cpu()
+        self.batches: Iterator[tuple[Batch, bool, bool]] | None = None
         self.progress = Progress(parameters, optimizer, Average(parameters, 0.995), minutes=args.minutes, steps=args.steps)
         self.guided = make_guidance(args.guidance, scale=args.scale)
         self.unguided = make_guidance("none", scale=1.0)
