@@ -24,7 +24,7 @@ _JUST_BEFORE, _FAR, _FARTHEST = (23, 31), (30, 50), 70  # and where it is not ye
 _OVERTAKEN = 30  # ms
 _PLACES = np.arange(-16, 26, 2)  # ms from the steepest rise: where an attack may begin, and smearing end
 _PEAK = 12  # ms of an attack
-_FEWEST, _SHARE, _FEW, _MOST = 4, 1 / 6, 3, 0.5
+_ENOUGH = ((True, 4, 1 / 6), (True, 3, 1 / 4), (False, 4, 0.3))  # of the strong attacks or of all, how many, what share
 _LEAST_DB, _WORST_DB = -45.0, -10.0
 _SPREAD = 20  # ms
 _WINDOW_S = 0.015
@@ -145,7 +145,7 @@ def smears(x: Array, step: int) -> Smears:
 
     >>> level = np.repeat([0.001, 0.03, 1.0], (4_800, 960, 4_800))  # an attack at 0.12 s, and 20 ms of it, 30 dB down, before
     >>> s = smears(level * np.random.default_rng(0).standard_normal((1, 10_560)), 48)
-    >>> s.at.tolist(), round(float(s.rise_db[0]), -1), round(float(s.level_db[0]), -1)  # from −60 to −30 dB
+    >>> np.round(s.at, -1).tolist(), round(float(s.rise_db[0]), -1), round(float(s.level_db[0]), -1)  # from −60 to −30 dB
     ([120], 30.0, -30.0)
     """
     p = _treble(x, step)
@@ -159,7 +159,8 @@ def smears(x: Array, step: int) -> Smears:
         near - before(places, _JUST_BEFORE),
     ])  # fmt: skip
     within = (places >= _FARTHEST - 16) & (places * step + int(_WINDOW_S * 1_000 * step) <= x.shape[1])
-    chosen = np.flatnonzero(within & (treble[0] < _LIKELY.even_db) & (treble[1] > _LIKELY.lead_db) & (treble[2] > _LIKELY.step_db))
+    likely = (treble[0] < _LIKELY.even_db) & (treble[1] > _LIKELY.lead_db) & (treble[2] > _LIKELY.step_db)
+    chosen = np.flatnonzero(within & likely)
     spectral = np.zeros((4, places.size))
     for part in (chosen[k : k + _CHUNK] for k in range(0, chosen.size, _CHUNK)):
         spectral[:, part] = _spectra(x, step, places.ravel()[part])
@@ -172,27 +173,33 @@ def smears(x: Array, step: int) -> Smears:
     return Smears(*(getattr(all_of, name)[best] for name in all_of.__dataclass_fields__))
 
 
+def _enough(smeared: npt.NDArray[np.bool_], fewest: int, share: float) -> bool:
+    return int(smeared.sum()) >= max(fewest, share * smeared.size)
+
+
 def pre_echo(a: Analysis) -> Iterator[Defect]:
-    """`pre_echo`: before at least a sixth of the strong attacks (that rise by 18 dB and more), and four (three where they are
-    half), the 20 ms lie on a step: even, with the attack's spectrum (within 2.75 dB, by third octaves) and at least 5, at most
-    45 dB below it. Only a coder does this to attack after attack; where one does, attacks before which it shows less are told as
-    well. Severity by the step's level against the attack: −45 dB is 0.05, −10 dB is 1.
+    """`pre_echo`: before at least a sixth of the strong attacks (that rise by 18 dB and more) and four of them, a quarter and
+    three, or 30 % of all and four, the 20 ms lie on a step: even, with the attack's spectrum (within 2.75 dB, by third octaves)
+    and at least 5, at most 45 dB below it. Only a coder does this to attack after attack; where one does, attacks before which it
+    shows less are told as well. Severity, one for all, by the median of the steps' levels against their attacks: −45 dB is
+    0.05, −10 dB is 1.
 
     >>> one = np.repeat([0.001, 0.03, 1.0], (9_600, 960, 1_440))  # smeared from 0.2 s on, the attack at 0.22 s, 30 dB above
     >>> x = np.tile(one, 6) * np.random.default_rng(0).standard_normal((1, 72_000))
-    >>> [(d.type, d.start_s, d.end_s, round(d.severity, 1)) for d in pre_echo(Analysis(x, 48_000))][:2]  # 0.05 + 0.95·15/35
+    >>> defects = list(pre_echo(Analysis(x, 48_000)))
+    >>> [(d.type, round(d.start_s, 2), round(d.end_s, 2), round(d.severity, 1)) for d in defects[:2]]  # 0.05 + 0.95·15/35
     [('pre_echo', 0.2, 0.22, 0.5), ('pre_echo', 0.45, 0.47, 0.5)]
     """
     step = int(_FRAME_S * a.rate_hz)
     if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 200 * step:
         return
     s = smears(a.samples, step)
-    strong = s.over_db > _STRONG_DB
-    attacks, sure = int(strong.sum()), int((s.follow(_SURE) & strong).sum())
-    if sure < _SHARE * attacks or sure < (_FEW if sure >= _MOST * attacks else _FEWEST):
+    sure, strong = s.follow(_SURE), s.over_db > _STRONG_DB
+    if not any(_enough(sure[strong] if of_strong else sure, fewest, share) for of_strong, fewest, share in _ENOUGH):
         return
     smeared = np.flatnonzero(s.follow(_LIKELY))
     severity = 0.05 + 0.95 * (float(np.median(s.level_db[smeared])) - _LEAST_DB) / (_WORST_DB - _LEAST_DB)
     for k in smeared[:MOST_SPANS]:
         yield found("pre_echo", severity, (int(s.at[k] - _SPREAD) * step, int(s.at[k]) * step), a,
-                    rise_db=round(float(s.rise_db[k]), 1), below_attack_db=round(float(s.level_db[k]), 1), attacks=attacks)  # fmt: skip
+                    rise_db=round(float(s.rise_db[k]), 1), below_attack_db=round(float(s.level_db[k]), 1),
+                    attacks=int(s.at.size))  # fmt: skip
