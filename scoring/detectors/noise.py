@@ -79,11 +79,12 @@ def noise(a: Analysis) -> Iterator[Defect]:
 
 
 _STEP_S, _SHORTEST_S, _LONGEST_S = 0.002, 0.024, 0.6
-_JUMP_DB, _STAYS_DB, _EVEN_DB, _SPREAD_DB = 6.0, 5.5, 3.5, 3.5
+_BEGIN_DB, _END_DB, _STAYS_DB, _EVEN_DB, _SPREAD_DB = 4.0, 5.0, 5.5, 3.0, 3.0
 _LEAST_BURST_DB, _NO_BURST_DB, _WORST_BURST_DB = -42.0, -52.0, -10.0
-_BURST_FLATNESS = 0.3
+_BURST_FLATNESS = 0.5  # of white noise e^−γ = 0.56, 0.04 less or more by chance in the shortest
 _BURST_BANDS, _BURST_RANGE = 6, (0.3, 0.9)  # of half the rate
-_TILT_DB, _HUMPS_DB, _RISE_DB, _BEFORE_S = 10.0, 4.2, 5.0, 0.03
+_MOMENT_S, _FLOOR = 0.005, 0.3
+_TILT_DB, _HUMPS_DB, _RISE_DB, _BEFORE_S = 7.0, 4.2, 4.0, 0.03
 
 
 def _second_difference(x: Array, step: int) -> Array:
@@ -94,8 +95,8 @@ def _second_difference(x: Array, step: int) -> Array:
 
 
 def _plateaus(level: Array) -> list[tuple[int, int, float]]:
-    """(first frame, last, height in dB) of stretches of `level` (dB) that rise and fall by `_JUMP_DB` within two frames; between,
-    their floor stays even, whatever else sounds over it."""
+    """(first frame, last, height in dB) of stretches of `level` (dB) that rise by `_BEGIN_DB` and fall by `_END_DB` within two
+    frames; between, their floor stays even, whatever else sounds over it."""
     out: list[tuple[int, int, float]] = []
     near = 5
     shortest, longest = int(_SHORTEST_S / _STEP_S), int(_LONGEST_S / _STEP_S)
@@ -103,13 +104,13 @@ def _plateaus(level: Array) -> list[tuple[int, int, float]]:
         return out
     smooth = median_filter(level, 3)
     rise = level[2:] - level[:-2]
-    rises = np.flatnonzero((rise > _JUMP_DB) & (rise >= np.maximum(np.roll(rise, 1), np.roll(rise, -1)))) + 1
+    rises = np.flatnonzero((rise > _BEGIN_DB) & (rise >= np.maximum(np.roll(rise, 1), np.roll(rise, -1)))) + 1
     rises = rises[(rises >= near) & (rises + 1 + shortest <= level.size)]
     if not rises.size:
         return out
     grounds = np.median(sliding_window_view(level, near)[rises - near], axis=1)
     plateaus = np.median(sliding_window_view(level, shortest)[rises + 1], axis=1)
-    steps = plateaus - grounds > _JUMP_DB
+    steps = plateaus - grounds > _BEGIN_DB
     for k, ground, plateau in zip(rises[steps], grounds[steps], plateaus[steps], strict=True):
         first = k + 1 if level[k + 1] > plateau - _STAYS_DB else k + 2  # the frame in which it begins may be half empty
         stays = smooth[first + 1 : first + 1 + longest] > plateau - _STAYS_DB
@@ -122,43 +123,51 @@ def _plateaus(level: Array) -> list[tuple[int, int, float]]:
         third = max(len(inside) // 3, 2)
         begin, end = float(np.median(inside[:third])), float(np.median(inside[-third - 1 : -1]))
         even = abs(begin - end) < _EVEN_DB and float(np.median(inside) - np.quantile(inside[:-1], 0.1)) < _SPREAD_DB
-        falls = bool(after.size) and end - float(np.median(after)) > _JUMP_DB
+        falls = bool(after.size) and end - float(np.median(after)) > _END_DB
         if even and falls:
             out.append((int(first), int(last), float(plateau - max(ground, float(np.median(after))))))
     return out
 
 
-def _spectrum(x: Array) -> Array:
-    return np.square(np.abs(rfft(x * get_window("hann", x.shape[1]).astype(np.float32), axis=1))).mean(axis=0) + 1e-20
-
-
-def _bands_db(power: Array) -> Array:
-    """Means of a power spectrum up to half the rate in six equal bands between 0.3 and 0.9 of it, dB."""
-    edges = (np.linspace(*_BURST_RANGE, _BURST_BANDS + 1) * power.size).astype(int)
-    return 10 * np.log10([power[a:b].mean() for a, b in itertools.pairwise(edges)])
+def _floor_db(x: Array, rate_hz: int) -> Array | None:
+    """The level below which `[C, T]` falls in 30 % of its moments of 5 ms and of the lines of its spectrum, in six equal bands
+    between 0.3 and 0.9 of half the rate, dB: a floor of noise, and little of the voice, the partials or the strokes above it.
+    None where it is shorter than a moment."""
+    size = int(_MOMENT_S * rate_hz)
+    if x.shape[1] < size:
+        return None
+    moments = sliding_window_view(x, size, axis=1)[:, :: size // 2]
+    power = np.square(np.abs(rfft(moments * get_window("hann", size).astype(np.float32), axis=-1))).mean(axis=0) + 1e-20
+    edges = (np.linspace(*_BURST_RANGE, _BURST_BANDS + 1) * power.shape[1]).astype(int)
+    return 10 * np.log10([np.quantile(power[:, a:b], _FLOOR) for a, b in itertools.pairwise(edges)])
 
 
 def _is_noise(x: Array, rate_hz: int, first: int, last: int) -> bool:
-    """Whether the samples `first` … `last` of `[C, T]` have no lines in the upper half of their spectrum, little tilt and no
-    humps in it, as a drum or a fricative has, and more there than what is beside them."""
-    power = _spectrum(x[:, first:last])
-    upper = power[int(0.45 * power.size) : int(0.9 * power.size)]
-    if np.exp(np.log(upper).mean()) <= _BURST_FLATNESS * upper.mean():
-        return False
-    bands, k = _bands_db(power), np.arange(_BURST_BANDS)
-    humps = bands - np.polyval(np.polyfit(k, bands, 1), k)
-    if np.ptp(bands) > _TILT_DB or np.ptp(humps) > _HUMPS_DB:
+    """Whether the samples `first` … `last` of `[C, T]` are, but for a tilt, as flat as white noise in the upper half of their
+    spectrum (lines, a drum and a fricative are not), on a floor of little tilt and no humps, higher than that on either side."""
+    part = x[:, first:last]
+    power = np.square(np.abs(rfft(part * get_window("hann", part.shape[1]).astype(np.float32), axis=1))).mean(axis=0) + 1e-20
+    upper = np.log(power[int(0.45 * power.size) : int(0.9 * power.size)])
+    lines = np.arange(upper.size)
+    upper -= np.polyval(np.polyfit(lines, upper, 1), lines)
+    if np.exp(upper.mean()) <= _BURST_FLATNESS * np.exp(upper).mean():
         return False
     beside = int(_BEFORE_S * rate_hz)
-    around = np.concatenate((x[:, max(0, first - beside) : first], x[:, last : last + beside]), axis=1)
-    per_sample = 10 * np.log10(around.shape[1] / (last - first))  # a longer spectrum holds more power a bin
-    return bool(np.median(bands + per_sample - _bands_db(_spectrum(around))) > _RISE_DB)
+    past = last + int(_STEP_S * rate_hz)  # the frame in which it ends is half full
+    around = (x[:, max(0, first - beside) : first], x[:, past : past + beside])
+    floor, before, after = (_floor_db(y, rate_hz) for y in (part, *around))
+    if floor is None or before is None or after is None:
+        return False
+    k = np.arange(_BURST_BANDS)
+    humps = floor - np.polyval(np.polyfit(k, floor, 1), k)
+    flat = np.ptp(floor) < _TILT_DB and np.ptp(humps) < _HUMPS_DB
+    return bool(flat and min(np.median(floor - before), np.median(floor - after)) > _RISE_DB)
 
 
 def noise_burst(a: Analysis) -> Iterator[Defect]:
-    """`noise_burst`: 24 to 600 ms of noise that begins at once, stays even and ends at once (in the second difference; a
-    snare or a hi-hat decays). Severity by its level after −18 LUFS: −52 dBFS would be 0.05, −10 dBFS is
-    1; below −42 dBFS none is reported, as of clicks.
+    """`noise_burst`: 24 to 600 ms of flat noise that begins at once, stays even and ends at once (in the second difference;
+    a snare or a hi-hat decays), whatever sounds on through it. Severity by its level after −18 LUFS: −52 dBFS would be 0.05,
+    −10 dBFS is 1; below −42 dBFS none is reported, as of clicks.
 
     >>> x = 0.2 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 24_000)[None]  # about −18 LUFS
     >>> x[0, 24_000:26_400] += 0.1 * np.random.default_rng(0).standard_normal(2_400)  # −20 dBFS: 0.05 + 0.95·32/42
@@ -169,18 +178,15 @@ def noise_burst(a: Analysis) -> Iterator[Defect]:
     if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 50 * step:
         return
     level = 10 * np.log10(_second_difference(a.samples, step) + 1e-18)
-    done = -1
-    for first, last, height in _plateaus(level)[:MOST_SPANS]:
-        if first <= done:
-            continue
-        done = last
-        if not _is_noise(a.samples, a.rate_hz, first * step, last * step):
-            continue
+    done, told = -1, 0
+    for first, last, height in _plateaus(level):
         # white noise of variance σ² has a second difference of variance 6σ²
         size = float(np.mean(level[first:last])) - 7.8 + 20 * float(np.log10(a.gain))
-        if size > _LEAST_BURST_DB:
-            severity = 0.05 + 0.95 * (size - _NO_BURST_DB) / (_WORST_BURST_DB - _NO_BURST_DB)
-            yield found("noise_burst", severity, (first * step, min(last * step, a.samples.shape[1])), a,
-                        level_db=round(size, 1), above_beside_db=round(height, 1))  # fmt: skip
-
-
+        if first <= done or size <= _LEAST_BURST_DB or not _is_noise(a.samples, a.rate_hz, first * step, last * step):
+            continue
+        severity = 0.05 + 0.95 * (size - _NO_BURST_DB) / (_WORST_BURST_DB - _NO_BURST_DB)
+        yield found("noise_burst", severity, (first * step, min(last * step, a.samples.shape[1])), a,
+                    level_db=round(size, 1), above_beside_db=round(height, 1))  # fmt: skip
+        done, told = last, told + 1
+        if told == MOST_SPANS:
+            return

@@ -348,6 +348,38 @@ def test_a_fricative_is_no_burst_but_noise_of_its_length_is() -> None:
         assert len(found(x, "noise_burst")) == expected
 
 
+@pytest.mark.parametrize(("tilt", "expected"), [(0.0, [(2.3, 2.42)]), (0.4, [(2.3, 2.42)]), (-0.97, [])])
+def test_a_burst_is_told_through_a_voice_that_sounds_on_and_low_noise_is_none(tilt: float, expected: list[object]) -> None:
+    """A vowel's formants lie in the spectrum of the whole burst; between its pulses there is the burst alone."""
+    rng, n = np.random.default_rng(12), 4 * RATE
+    pulses = np.zeros(n)
+    pulses[:: RATE // 110] = 1.0
+    voice = lfilter([1.0], np.poly([0.96 * np.exp(1j * w) for w in (0.12, -0.12, 0.5, -0.5, 1.05, -1.05)]).real, pulses)
+    x = 0.1 * voice / rms(voice) + 1e-4 * rng.standard_normal(n)
+    first, last = int(2.3 * RATE), int(2.42 * RATE)
+    noise = lfilter([1.0], [1.0, tilt], rng.standard_normal(last - first))
+    x[first:last] += 0.04 * noise / rms(noise)
+    defects = found(x[None].astype(np.float32), "noise_burst")
+    assert [(round(d.start_s, 2), round(d.end_s, 2)) for d in defects] == expected
+
+
+@pytest.mark.parametrize("smear_db", [None, -14.0])
+def test_a_smear_before_an_attack_that_takes_its_time_ends_where_the_attack_begins(smear_db: float | None) -> None:
+    rng, x = np.random.default_rng(13), 1e-4 * np.random.default_rng(14).standard_normal(6 * RATE)
+    n, slow = int(0.02 * RATE), int(0.012 * RATE)
+    starts = range(RATE // 2, 6 * RATE - RATE, RATE // 2)
+    for at in starts:
+        length = RATE // 5
+        rise = np.minimum(np.arange(length) / slow, 1.0) * np.exp(-np.arange(length) / (0.1 * RATE))
+        x[at : at + length] += 0.3 * rise * rng.standard_normal(length)
+        if smear_db is not None:
+            x[at - n : at] += 0.3 * 10 ** (smear_db / 20) * rng.standard_normal(n)
+    defects = found(x[None].astype(np.float32), "pre_echo")
+    assert len(defects) == (0 if smear_db is None else len(starts))
+    for d, at in zip(defects, starts, strict=smear_db is not None):
+        assert d.end_s == pytest.approx(at / RATE, abs=0.012)  # within its rise
+
+
 def test_a_click_hidden_by_attacks_of_its_size_is_not_told_from_them() -> None:
     x = innocent("pulses of a voice")
     start = int(2.0 * 48_000)
