@@ -37,7 +37,8 @@ _MAINS_HZ, _OFF_HZ, _STEP_HZ = (50.0, 60.0), 0.1, 0.0125
 _BESIDE_HZ, _OWN_HZ = 13.0, 0.3  # what a line must stand out of lies within the first of it, and not within the second
 _HARMONICS = np.arange(1, 11)
 _MOST, _LEAST_LINE, _FEWEST = 25.0, 3.0, 3
-_LEAST_EXCESS, _CLEAR, _CLEAR_LINES = 10.0, 2.5, 2  # of all together, and of each of two: one alone is a note
+_LEAST_EXCESS, _CLEAR, _CLEAR_LINES = 12.0, 2.5, 2  # of all together, and of each of two: one alone is a note
+_VERY_CLEAR = 8.0  # of each of two: then two are enough
 _LEAST_DB, _WORST_DB = -66.0, -26.0
 
 
@@ -120,14 +121,15 @@ def _families(mains: float) -> tuple[Array, npt.NDArray[np.int64]]:
 
 
 def _beside(evidence: Array, base_hz: float) -> Array:
-    """The highest evidence within 13 Hz on either side of each harmonic of a base, without that of any hum of its mains `[K]`."""
+    """The highest evidence within 13 Hz of each harmonic of a base, without that of any hum of its mains, on the side on which it
+    is lower: what lies on one side alone is a note `[K]`."""
     each = round(_BIN_HZ * _HOP_S * _FFT)  # steps from band to band
     along = evidence[_REACH - each // 2 : _REACH - each // 2 + each].T.reshape(-1)
     most = []
     for k in _HARMONICS:
         at, near, far = (round(hz * _HOP_S * _FFT) for hz in (k * base_hz - _BANDS_HZ[0], _OFF_HZ * k + _OWN_HZ, _BESIDE_HZ))
         at += each // 2
-        most.append(max(along[at - far : at - near].max(), along[at + near : at + far].max()))
+        most.append(min(along[at - far : at - near].max(), along[at + near : at + far].max()))
     return np.array(most)
 
 
@@ -143,9 +145,11 @@ def _of_window(z: npt.NDArray[np.complexfloating]) -> _Hum | None:
         lines = evidence.take(own)
         i = int(np.argmax(lines.sum(axis=1)))
         stands = lines[i] > _LEAST_LINE
-        if stands.sum() < _FEWEST or not stands[:3].any():
+        if stands.sum() < _CLEAR_LINES or not stands[:3].any():
             continue
         excess = np.maximum(lines[i] - _beside(evidence, float(bases[i])), 0)
+        if stands.sum() < _FEWEST and (excess > _VERY_CLEAR).sum() < _CLEAR_LINES:
+            continue
         if excess.sum() > most and (excess > _CLEAR).sum() >= _CLEAR_LINES:
             most = float(excess.sum())
             level = float(power.take(own[i])[stands].sum()) / 2
@@ -155,10 +159,10 @@ def _of_window(z: npt.NDArray[np.complexfloating]) -> _Hum | None:
 
 def hum(a: Analysis) -> Iterator[Defect]:
     """`hum`: at least three of the first ten harmonics of 50 or 60 Hz (within 0.1 Hz, which grids keep and no note of the
-    scale lies in), one of them among the first three, as lines that stand in the quietest moments of 8 s with one phase, and
-    stand out of whatever lies within 13 Hz of them: what is played again and again has lines at every multiple of its rate, one
-    as good as the next, and one line that does is a note, so two must. Severity by their level together after −18
-    LUFS: −66 dB is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s.
+    scale lies in), or two that leave no doubt, one of them among the first three, as lines that stand in the quietest moments of
+    8 s with one phase, and stand out of what lies within 13 Hz on one side of them at least: what is played again and again has
+    lines at every multiple of its rate, one as good as the next, and one line that does is a note, so two must. Severity by
+    their level together after −18 LUFS: −66 dB is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s.
 
     >>> t = np.arange(32_000) / 8_000
     >>> x = 0.02 * np.random.default_rng(0).standard_normal(32_000)

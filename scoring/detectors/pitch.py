@@ -22,13 +22,15 @@ _DRIFTS = np.arange(-160.0, 161.0, 4.0)  # cents from the first frame to the las
 _DRIFT_AGREED, _CHANGES = 0.25, 0.03  # how much partials must agree with the drift, and how much more than without
 _LONG_ENOUGH_S = 5.0
 _FRAMES = 8  # fewer say nothing of key or tuning
-_FIT = 0.5  # with the best key
+_FIT, _LEAST_FIT = 0.5, 0.3  # with the best key; less says nothing even of a key far off
 _PITCHED = 0.3  # partials that agree on no grid have no key
-_CLASSES = 5  # nor have a few notes
+_CLASSES, _LEAST_CLASSES = 5, 4  # nor have a few notes
 _TUNED_CLASSES, _LASTING = 3, 0.25
 _NEAR_FIFTHS = 1.5  # keys this near share all notes but one
 # by how much the best key must fit better than the one asked for: where neither that key nor the pitches are near, one, or both
-_MARGINS = (0.25, 0.35, 0.55)
+_MARGINS = (0.25, 0.4, 0.55)
+# each fifth the pitches lie away counts as so much of a margin; with the margin itself that many leave no doubt whatever the fit
+_PER_FIFTH, _NO_DOUBT = 0.25, 0.9
 
 
 def _drift(t: Tones) -> float:
@@ -105,7 +107,9 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
     """`wrong_key`: the sound fits another key clearly better than the one asked for (`Expected.keyscale`); nothing
     without one. A key that shares all notes but at most one (relative, a fifth off) must fit better by far and is at most
     0.3, where the pitches as a whole lie as near on the circle of fifths; if only one of both is near, by less; beyond,
-    severity grows with the distance on the circle.
+    severity grows with the distance on the circle. The best key must fit well and rest on five pitch classes (fit 0.5); where
+    the margin and a quarter for each fifth of distance are more than 0.9 together, less will do (four, 0.3): no key may fit well
+    what is chromatic, yet it may be far from the one asked for.
 
     >>> from ..expected import Expected
     >>> hz = 440 * 2 ** (np.array([3, 5, 7, 8, 10, 12, 14]) / 12)  # C major, the C and the G most
@@ -118,14 +122,16 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
     if asked is None or a.tones.times_s.size < _FRAMES:
         return
     heard = keys(a.tones.chroma)
-    if heard is None or heard.fit.max() < _FIT or (heard.classes > 0.03).sum() < _CLASSES:
-        return
-    if tuning(a.tones.pitches.sum(axis=0))[1] < _PITCHED:
+    if heard is None or tuning(a.tones.pitches.sum(axis=0))[1] < _PITCHED:
         return
     best, margin = heard.best, float(heard.fit.max()) - heard.of(asked)
     distance = heard.fifths_from(asked)
     near = (signatures_apart(best, asked) <= 1) + (distance < _NEAR_FIFTHS)
-    if best == asked or margin < _MARGINS[near]:
+    clear = margin + _PER_FIFTH * distance > _NO_DOUBT
+    fit, classes = (_LEAST_FIT, _LEAST_CLASSES) if clear else (_FIT, _CLASSES)
+    if heard.fit.max() < fit or (heard.classes > 0.03).sum() < classes:
+        return
+    if best == asked or not (clear or margin >= _MARGINS[near]):
         return
     severity = 0.1 + 0.9 * distance / 4.5
     yield found(

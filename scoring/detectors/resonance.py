@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, median_filter
+from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 
 from ..analysis import Analysis
 from ..report import Defect
@@ -15,18 +15,15 @@ from ..tones import FRAME_S, Tones
 from .found import found
 from .tonal_balance import bite_db, bite_severity
 
-_SELDOM = 0.2
-_STANDS_DB, _WORST_DB = 4.7, 14.0
-_AWAY = 1 / 8  # octaves; nearer, it is the same,
-_RIVAL = 0.7  # of what the next stands out by: a sound of many such bands has none that rings, but one beside a formant does
-_SKIRT = 0.5  # and what stands out half as far as a neighbour so near is the skirt of that
-_LIVELY, _STIRRING_DB = 0.8, 8.0  # what a filter lifts it lifts evenly, whatever is played; a note comes and goes
+_LOWEST_HZ = 1_400.0  # of a resonance; below, a note with vibrato fills bands as wide as these
+_SELDOM, _SHORT_SELDOM = 0.2, 0.4
+_STANDS_DB, _WORST_DB = 4.3, 14.0
+_BANDS, _BROAD, _MOST_DB = 5, 2.5, 10.0  # a resonance has sides: these bands about it stand out as well, by their mean
+_AWAY = 1 / 5  # octaves; nearer, it is the same, or its skirt,
+_LINE_DB, _LINE_SHORT_DB = 14.0, 26.0  # by so much more at most does the middle of a resonance stand out than all of it
+_RIVAL = 0.8  # of what the next stands out by: a sound of many such bands has none that rings, but one beside a formant does
 _FRAMES = 8
 _CORE, _WEAKEST = 1 / 80, 0.2  # octaves to either side; of its bins
-_CORE_MORE_DB = 2.0  # by so much more does the middle of a resonance stand out than all of it
-_LINE_DB, _LINE_SHORT_DB = 11.0, 22.0  # by more than these, the middle is like a line,
-_SURELY_DB = 6.0  # and by so much more it is one,
-_LINE_BANDS = 5  # with the bands it lies in
 _SHORT_S, _SHORT_WIDTH = 0.03, 1 / 60
 _SURROUNDINGS = 33  # bands of 1/48 octave
 _LEAST = 1e-10
@@ -77,35 +74,32 @@ def _short_db(a: Analysis, hz: Array) -> Array:
 
 
 def _resonance(a: Analysis) -> tuple[float, float]:
-    """Frequency in Hz of the narrow band that stands out most, and how far, less seven tenths of the next, dB; 0 where
-    nothing stands out far enough to be looked at closely. It must stand out in three ways, the least of which counts, and a
-    note, a line that ends or wavers, does not in all: between the partials within ±1/30 octave (`Tones.narrow_db`), and by 2 dB
-    more within ±1/80, in four frames of five; and in half of short frames, in which what wavers is somewhere else. From the fifth
-    of the frames in which it stands out least to that in which it does most it may change by 8 dB; what it changes by more
-    counts against it twice. Where the middle stands out by more than 11 dB (22 in short frames) more than all of it, that is
-    taken off, and from 17 (28) on it is a line and nothing else."""
+    """Frequency in Hz of the narrow band that stands out most, and how far, less eight tenths of the next, dB; 0 where
+    nothing stands out far enough to be looked at closely. It must stand out in four ways, the least of which counts, and a
+    note does not in all: in four frames of five between the partials within ±1/30 octave (`Tones.narrow_db`) and within ±1/80;
+    with its sides, by two and a half times the mean of five bands (of each 10 dB at most), where a line has none; and in
+    three short frames of five, in which what wavers is somewhere else. Where in one of the five bands the middle stands out by
+    more than 14 dB (26 in short frames) more than all of it, it is like a line, and that is taken off."""
     hz = a.tones.narrow_hz
     if not hz.size:
         return 0.0, 0.0
-    standing, lively = np.quantile(a.tones.narrow_db, (_SELDOM, _LIVELY), axis=0)
+    all_of_it = np.quantile(a.tones.narrow_db, _SELDOM, axis=0)
+    standing = np.minimum(all_of_it, _BROAD * uniform_filter1d(np.minimum(all_of_it, _MOST_DB), _BANDS, mode="nearest"))
+    standing[hz < _LOWEST_HZ] = 0.0
     if standing.max() <= _STANDS_DB:
         return float(hz[standing.argmax()]), 0.0
-    core, short = np.quantile(_core_db(a, hz), _SELDOM, axis=0), np.median(_short_db(a, hz), axis=0)
-    like_a_line = np.maximum(core - standing - _LINE_DB, 0), np.maximum(short - standing - _LINE_SHORT_DB, 0)
-    lines = maximum_filter1d(np.maximum(*like_a_line), _LINE_BANDS) > _SURELY_DB
-    skirts = standing < _SKIRT * maximum_filter1d(standing, 2 * int(_AWAY * 48) + 1)
-    stirs = 2 * np.maximum(lively - standing - _STIRRING_DB, 0)
-    standing = np.minimum(standing, np.minimum(core, short) - _CORE_MORE_DB) - sum(like_a_line) - stirs
-    standing[lines | skirts] = 0.0
+    core, short = np.quantile(_core_db(a, hz), _SELDOM, axis=0), np.quantile(_short_db(a, hz), _SHORT_SELDOM, axis=0)
+    like_a_line = np.maximum(np.maximum(core - all_of_it - _LINE_DB, short - all_of_it - _LINE_SHORT_DB), 0.0)
+    standing = np.minimum(standing, np.minimum(core, short)) - maximum_filter1d(like_a_line, _BANDS, mode="nearest")
     at = int(standing.argmax())
     away = np.abs(np.log2(hz / hz[at])) >= _AWAY
     return float(hz[at]), float(standing[at] - _RIVAL * standing[away].max(initial=0.0))
 
 
 def harsh(a: Analysis) -> Iterator[Defect]:
-    """`harsh`: one narrow resonance between 1.2 and 10 kHz that stands out whatever is played (see `_resonance`; 4.7 dB is
+    """`harsh`: one narrow resonance between 1.4 and 10 kHz that stands out whatever is played (see `_resonance`; 4.3 dB is
     severity 0.1, 14 dB is 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is twice as high),
-    or 2 to 5 kHz more than 7.5 dB above the line through the bands around them (15 dB is 1), and more than 4.5 dB between
+    or 2 to 5 kHz more than 8 dB above the line through the bands around them (15 dB is 1), and more than 6 dB between
     the partials too.
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
