@@ -51,6 +51,7 @@ class _Rule:
 
 _LIKELY = _Rule(even_db=3.0, lead_db=5.0, step_db=2.0, bands=3, level_db=-3.0, unlike_db=5.0)
 _SURE = _Rule(even_db=1.6, lead_db=6.0, step_db=4.0, bands=4, level_db=-5.0, unlike_db=2.75)
+_SURE_LOUD = _Rule(even_db=1.6, lead_db=9.0, step_db=7.0, bands=8, level_db=-3.0, unlike_db=2.0)  # nearly as loud as the attack
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,9 +181,9 @@ def _enough(smeared: npt.NDArray[np.bool_], fewest: int, share: float) -> bool:
 def pre_echo(a: Analysis) -> Iterator[Defect]:
     """`pre_echo`: before at least a sixth of the strong attacks (that rise by 18 dB and more) and four of them, a quarter and
     three, or 30 % of all and four, the 20 ms lie on a step: even, with the attack's spectrum (within 2.75 dB, by third octaves)
-    and at least 5, at most 45 dB below it. Only a coder does this to attack after attack; where one does, attacks before which it
-    shows less are told as well. Severity, one for all, by the median of the steps' levels against their attacks: −45 dB is
-    0.05, −10 dB is 1.
+    and at least 5 (3 where the step is steep and the spectrum within 2 dB), at most 45 dB below it. Only a coder does this to
+    attack after attack; where one does, attacks before which it shows less are told as well. Severity, one for all, by the
+    median of the steps' levels against their attacks: −45 dB is 0.05, −10 dB is 1.
 
     >>> one = np.repeat([0.001, 0.03, 1.0], (9_600, 960, 1_440))  # smeared from 0.2 s on, the attack at 0.22 s, 30 dB above
     >>> x = np.tile(one, 6) * np.random.default_rng(0).standard_normal((1, 72_000))
@@ -194,7 +195,7 @@ def pre_echo(a: Analysis) -> Iterator[Defect]:
     if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 200 * step:
         return
     s = smears(a.samples, step)
-    sure, strong = s.follow(_SURE), s.over_db > _STRONG_DB
+    sure, strong = s.follow(_SURE) | s.follow(_SURE_LOUD), s.over_db > _STRONG_DB
     if not any(_enough(sure[strong] if of_strong else sure, fewest, share) for of_strong, fewest, share in _ENOUGH):
         return
     smeared = np.flatnonzero(s.follow(_LIKELY))

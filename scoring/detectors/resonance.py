@@ -99,7 +99,7 @@ def _resonance(a: Analysis) -> tuple[float, float]:
 def harsh(a: Analysis) -> Iterator[Defect]:
     """`harsh`: one narrow resonance between 1.4 and 10 kHz that stands out whatever is played (see `_resonance`; 4.3 dB is
     severity 0.1, 14 dB is 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is twice as high),
-    or 2 to 5 kHz more than 8 dB above the line through the bands around them (15 dB is 1), and more than 6 dB between
+    or 2 to 5 kHz more than 8.5 dB above the line through the bands around them (15 dB is 1), and more than 5.5 dB between
     the partials too.
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)

@@ -21,10 +21,10 @@ _LOPSIDED_DB = 8.0
 _NO_MIX_DB = 20.0  # what both sides differ by, or both lie below
 
 BITE_HZ, BITE_LINE_HZ = (2_000.0, 5_040.0), (198.0, 8_000.0)
-_BITE_DB, _BITE_WORST_DB = 8.0, 15.0
-_MUD_BETWEEN_DB, _BITE_BETWEEN_DB = 3.0, 2.0  # by so much less may a band stand out between the partials
+_BITE_DB, _BITE_WORST_DB = 8.5, 15.0
+_BETWEEN_DB = 3.0  # by so much less may a band stand out between the partials
 _FEWEST = 6  # bands a line can be laid through
-_NEAR_DB = 8.0  # of the line: what most bands differ by; one that is further away, as where there is nothing, bends it less
+_NEAR_DB = 12.0  # of the line: what most bands differ by; one that is further away, as where there is nothing, bends it less
 _ROUNDS = 10
 
 _FRAMES = 8
@@ -51,7 +51,7 @@ def over_both_sides_db(levels: Array, band_hz: Band, beside_hz: tuple[Band, Band
 
 def over_the_line_db(levels: Array, band_hz: Band, line_hz: Band) -> float | None:
     """How far the band's third octaves lie above a straight line (level over logarithmic frequency) through those of
-    `line_hz` outside the band: the sound's own tilt is its reference curve. The line is one of least squares, and beyond 8 dB
+    `line_hz` outside the band: the sound's own tilt is its reference curve. The line is one of least squares, and beyond 12 dB
     of least absolute distances (Huber, "Robust Estimation of a Location Parameter", 1964), by reweighting, so that a few bands
     with much or nothing in them bend it less. None where fewer than six bands carry it.
 
@@ -90,7 +90,7 @@ def muddy(a: Analysis) -> Iterator[Defect]:
     mean, between = (over_both_sides_db(levels, MUD_HZ, MUD_BESIDE_HZ) for levels in a.balance)
     if not np.isfinite((mean, between)).all() or abs(mean[0] - mean[1]) > _NO_MIX_DB or min(mean) > _NO_MIX_DB:
         return
-    excess = min(sum(mean) / 2, min(mean) + _LOPSIDED_DB, sum(between) / 2 + _MUD_BETWEEN_DB)
+    excess = min(sum(mean) / 2, min(mean) + _LOPSIDED_DB, sum(between) / 2 + _BETWEEN_DB)
     if excess > _MUD_DB:
         yield found(
             "muddy", 0.1 + 0.9 * (excess - _MUD_DB) / (_MUD_WORST_DB - _MUD_DB), (0, a.samples.shape[1]), a,
@@ -100,7 +100,7 @@ def muddy(a: Analysis) -> Iterator[Defect]:
 
 def bite_db(a: Analysis) -> float:
     """How far 2 to 5 kHz stand above the line through the bands from 200 Hz to 8 kHz around them, dB: of the mean power, or
-    between the partials and 2 dB more, the smaller; 0 for a sound too short or narrow to say.
+    between the partials and 3 dB more, the smaller; 0 for a sound too short or narrow to say.
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
     >>> z = np.fft.rfft(np.random.default_rng(0).standard_normal(48_000))
@@ -111,13 +111,13 @@ def bite_db(a: Analysis) -> float:
     if a.tones.times_s.size < _FRAMES:
         return 0.0
     mean, between = (over_the_line_db(levels, BITE_HZ, BITE_LINE_HZ) for levels in a.balance)
-    return 0.0 if mean is None or between is None else min(mean, between + _BITE_BETWEEN_DB)
+    return 0.0 if mean is None or between is None else min(mean, between + _BETWEEN_DB)
 
 
 def bite_severity(excess: float) -> float:
-    """0 up to 8 dB, where it is 0.1; 15 dB and more is 1. Most recordings lie within ±3 dB, nineteen of twenty under 6.
+    """0 up to 8.5 dB, where it is 0.1; 15 dB and more is 1. Most recordings lie within ±3 dB, nineteen of twenty under 6.
 
-    >>> bite_severity(3.0), round(bite_severity(11.5), 2), bite_severity(20.0)
+    >>> bite_severity(3.0), round(bite_severity(11.75), 2), bite_severity(20.0)
     (0.0, 0.55, 1.0)
     """
     return min(0.1 + 0.9 * (excess - _BITE_DB) / (_BITE_WORST_DB - _BITE_DB), 1.0) if excess > _BITE_DB else 0.0
