@@ -11,6 +11,7 @@ import pytest
 from segue.pipeline.errors import RequestError
 from segue.training.corpus import fluid, make_clip, make_corpus
 from segue.training.corpus.composer import compose
+from segue.training.corpus.render import FLOOR_DB, render
 from segue.training.corpus.theory import SCALES, Key, make_progression
 from segue.training.vocabulary import TRACKS
 
@@ -90,6 +91,15 @@ def test_harmony_changes_within_long_bars():
         if song.beats == 4:
             assert song.chord_beats * song.beat_s <= 2.0 + 1e-9
         assert song.chord(0, song.beats) is song.chord(1)
+
+
+def test_another_draw_of_the_hiss_leaves_the_music():
+    song = compose(5, 3.0)
+    first, again, other = render(song), render(song), render(song, hiss=1)
+    for track, stem in first.items():
+        np.testing.assert_array_equal(stem, again[track])
+        difference = other[track] - stem
+        assert 20 * np.log10(difference.std()) == pytest.approx(FLOOR_DB + 3, abs=0.5)  # two noises of one level
 
 
 def test_second_renderer_says_what_is_missing(monkeypatch, tmp_path):

@@ -91,8 +91,9 @@ def _synth_stem(song: Song, track: str, samples: int, rate_hz: int, pan: float) 
     return stem
 
 
-def render(song: Song, rate_hz: int = 24_000, renderer: str = "synth") -> dict[str, np.ndarray]:
+def render(song: Song, rate_hz: int = 24_000, renderer: str = "synth", *, hiss: int = 0) -> dict[str, np.ndarray]:
     """Stereo stems ``[2, T]`` float32 by ACE-Step track; their sum is the mix, −17 dBFS RMS or a peak of 0.89 (before hiss).
+    ``hiss``: another draw of the noise under the same music.
 
     Raises ValueError for an unknown renderer, RequestError when FluidSynth or its sound font is not there.
     """
@@ -115,8 +116,9 @@ def render(song: Song, rate_hz: int = 24_000, renderer: str = "synth") -> dict[s
         rms = float(np.sqrt(np.mean(stem**2))) + 1e-6
         stems[track] = stem * np.float32(10 ** (rms_db / 20) / max(rms, 0.02))
     stems = _balance(stems)
+    floors = np.random.default_rng([song.seed, 0x415, hiss]) if hiss else rng
     for stem in stems.values():
-        _add_floor(stem, rng)
+        _add_floor(stem, floors)
     return stems
 
 
