@@ -36,9 +36,11 @@ def batches(
     """``draw(first)``, ``draw(first + 1)``, … up to before ``last``, or without end.
 
     With ``workers`` forked processes draw ``ahead`` batches each in advance, from what this process held when the first was
-    asked for; with none each is drawn here when it is asked for. ``pin``: page-locked memory, for copies to a GPU that need not
-    be waited for (a batch that is not a tensor or a collection of them brings its own ``pin_memory``).
+    asked for; with none each is drawn here when it is asked for. ``pin`` (with workers): page-locked memory, for copies to a GPU
+    that need not be waited for (a batch that is not a tensor or a collection of them brings its own ``pin_memory``).
     """
+    if workers < 0:
+        raise ValueError(f"workers are {workers}; it must be 0 (this process draws) or more")
     steps = itertools.count(first) if last is None else range(first, last)
     if not workers:
         yield from map(draw, steps)

@@ -12,6 +12,13 @@ import torch
 from .average import Average
 
 
+def write(state: Any, path: Path) -> None:
+    """Save ``state`` whole or not at all: a run may be killed meanwhile, and another process may be reading."""
+    fresh = path.with_suffix(".tmp")
+    torch.save(state, fresh)
+    fresh.replace(path)
+
+
 class Progress:
     """One run's state. ``minutes`` of wall clock, or ``steps`` where given, are its budget."""
 
@@ -61,7 +68,7 @@ class Progress:
             "parameters": [p.detach() for p in self.parameters], "average": self.average.shadow,
             "optimizer": self.optimizer.state_dict(), "step": self.step, "spent_s": self.spent_s,
         }  # fmt: skip
-        torch.save(state, path)
+        write(state, path)
 
     def restore(self, path: Path) -> None:
         """Go on where ``save`` was called."""

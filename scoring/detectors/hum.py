@@ -159,10 +159,11 @@ def _of_window(z: npt.NDArray[np.complexfloating]) -> _Hum | None:
 
 def hum(a: Analysis) -> Iterator[Defect]:
     """`hum`: at least three of the first ten harmonics of 50 or 60 Hz (within 0.1 Hz, which grids keep and no note of the
-    scale lies in), or two that leave no doubt, one of them among the first three, as lines that stand in the quietest moments of
-    8 s with one phase, and stand out of what lies within 13 Hz on one side of them at least: what is played again and again has
-    lines at every multiple of its rate, one as good as the next, and one line that does is a note, so two must. Severity by
-    their level together after −18 LUFS: −66 dB is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to 4 s.
+    scale lies in), or two whose evidence is clear (8 each), one of them among the first three, as lines that stand in the
+    quietest moments of 8 s with one phase, and stand out of what lies within 13 Hz on one side of them at least: what is played
+    again and again has lines at every multiple of its rate, one as good as the next, and one line that does is a note, so two
+    must. Severity by their level together after −18 LUFS: −66 dB is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to
+    4 s.
 
     >>> t = np.arange(32_000) / 8_000
     >>> x = 0.02 * np.random.default_rng(0).standard_normal(32_000)

@@ -93,7 +93,8 @@ class _Before:
     def __call__(self, k: Frames, span: tuple[int, int]) -> Array:
         """Mean over the frames k − last … k − first − 1 of `span` (first, last)."""
         first, last = span
-        mean = (self._sums[np.maximum(k - first, 0)] - self._sums[np.maximum(k - last, 0)]) / (last - first)
+        end = self._sums.size - 1  # a place after an attack may lie beyond the sound
+        mean = (self._sums[np.clip(k - first, 0, end)] - self._sums[np.clip(k - last, 0, end)]) / (last - first)
         return np.asarray(10 * np.log10(np.maximum(mean, 1e-16)))
 
 

@@ -115,7 +115,7 @@ def bite_db(a: Analysis) -> float:
 
 
 def bite_severity(excess: float) -> float:
-    """0 up to 8.5 dB, where it is 0.1; 15 dB and more is 1. Most recordings lie within ±3 dB, nineteen of twenty under 6.
+    """0 up to 8.5 dB, where it is 0.1; 15 dB and more is 1.
 
     >>> bite_severity(3.0), round(bite_severity(11.75), 2), bite_severity(20.0)
     (0.0, 0.55, 1.0)

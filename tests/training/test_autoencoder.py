@@ -118,6 +118,14 @@ def test_resume_equals_uninterrupted(clips, tmp_path):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
 
 
+def test_a_corpus_that_stays_is_still_the_same_after_a_resume(clips, tmp_path):
+    first, mixes = trainer(clips, tmp_path, "--steps", "4", "--workers", "1")
+    first.train_step()
+    first.checkpoint(mixes)
+    second, _ = trainer(clips, tmp_path, "--steps", "4", "--workers", "1", "--resume")
+    assert all(a is b for a, b in zip(second.clips, clips, strict=True))
+
+
 def test_written_weights_are_normalised(clips, tmp_path):
     made, mixes = trainer(clips, tmp_path, "--steps", "2")
     made.train_step()

@@ -139,10 +139,19 @@ def test_resume_equals_uninterrupted(items, tmp_path):
 
 
 def test_batches_drawn_ahead_are_the_same(items, tmp_path):
-    """Also over the share of the budget where tasks and lengths change."""
+    """Also over the share of the budget where the tasks' weights change."""
     _, here = run(items, tmp_path, 3)
     _, ahead = run(items, tmp_path, 3, "--workers", "1")
     assert ahead == pytest.approx(here, rel=1e-6)
+
+
+@pytest.mark.parametrize(("options", "told"), [
+    (["--graphs"], "write --device cuda"), (["--no-early"], "leave it out to begin from the start"),
+])  # fmt: skip
+def test_what_can_not_be_is_told_at_once(tmp_path, capsys, options, told):
+    with pytest.raises(SystemExit) as ended:
+        parse(["--cache", str(tmp_path), "--out", str(tmp_path), *options])
+    assert ended.value.code == 2 and told in capsys.readouterr().err
 
 
 def test_turbo_times_are_the_shifted_table():

@@ -34,6 +34,11 @@ def test_without_an_end_there_is_always_another(workers):
     assert [batch["step"] for batch in got] == [*range(5, 12)]
 
 
+def test_fewer_than_no_workers_are_refused():
+    with pytest.raises(ValueError, match="must be 0"):
+        next(batches(draw, 0, workers=-1))
+
+
 def test_clips_composed_elsewhere_are_encoded_alike(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "SHARD", 2)
     vae = make_vae()

@@ -26,7 +26,7 @@ from ..corpus import make_clip
 from ..device import prepare
 from ..loading import batches
 from ..mini import HOP, RATE_HZ, make_vae
-from ..progress import Progress
+from ..progress import Progress, write
 from .lean import decode, encode_mean, mark_silent_units
 from .losses import error_db, log_spectral_db, mid_side
 from .start import fold_normalisation, latent_statistics, start_autoencoder, trained_parameters
@@ -108,7 +108,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--go-on", type=Path, metavar="VAE", help="start from these weights")
     parser.add_argument("--workers", type=int, default=0, help="processes that compose and draw (0: this one does)")
     parser.add_argument("--device", default="cpu")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.go_on and not args.go_on.is_file():
+        parser.error(f"--go-on {args.go_on}: there is no such file; give the vae.pt of an earlier run")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -201,12 +204,14 @@ class Trainer:
         mark_silent_units(shipped)
         fold_normalisation(shipped, *latent_statistics(shipped, mixes))
         print(progress.step, round(progress.spent_s), judge(shipped, self.judged), flush=True)
-        torch.save({name: value.cpu() for name, value in shipped.state_dict().items()}, self.args.out / "vae.pt")
+        write({name: value.cpu() for name, value in shipped.state_dict().items()}, self.args.out / "vae.pt")
         progress.save(self.last_path)
 
     def _restore(self) -> None:
         self.progress.restore(self.last_path)
         mark_silent_units(self.vae)
+        if self.args.workers:
+            return  # the corpus stays as it was composed
         first, step = self.args.first_seed + self.args.clips, self.progress.step
         for earlier in range(max(0, step - len(self.clips)), step):
             self.clips[earlier % len(self.clips)] = load_clip(first + earlier)

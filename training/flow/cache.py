@@ -23,6 +23,7 @@ from ..corpus import Clip, make_clip
 from ..device import prepare
 from ..loading import batches
 from ..mini import HOP, make_vae
+from ..progress import write
 
 SHARD = 16
 AT_ONCE = {"cpu": 8, "cuda": 128}  # signals
@@ -67,7 +68,7 @@ def encode_signals(made: list[dict[str, Any]], vae: AutoencoderOobleck, *, half:
     samples = torch.cat([clip["samples"] for clip in made])
     encoded = []
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        for part in samples.split(AT_ONCE[device.type]):
+        for part in samples.split(AT_ONCE.get(device.type, AT_ONCE["cpu"])):
             encoded.append(encode_mean(vae, part.to(device)).transpose(1, 2).half())
     latents = list(torch.cat(encoded).cpu().split([len(clip["samples"]) for clip in made]))
     return [_item(clip, *of_clip) for clip, of_clip in zip(made, latents, strict=True)]
@@ -100,8 +101,8 @@ def load_shards(folder: Path, known: set[str]) -> list[dict[str, Any]]:
 
 def wait_for_shards(folder: Path, known: set[str], clips: int) -> list[dict[str, Any]]:
     """``load_shards`` when there are ``clips`` clips at least, another process encoding them."""
-    while (missing := clips - SHARD * len(list(folder.glob("*.pt")))) > 0:
-        print(f"waiting for {missing} more clips in {folder}", flush=True)
+    while (missing := clips // SHARD - len(list(folder.glob("*.pt")))) > 0:  # as many as the cache makes of `--clips`
+        print(f"waiting for {missing * SHARD} more clips in {folder}", flush=True)
         time.sleep(2)
     return load_shards(folder, known)
 
@@ -133,9 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     for (first, _, _), clips in zip(shards, batches(lambda step: compose_shard(*shards[step]), 0, workers=args.workers,
                                                     ahead=1, last=len(shards)), strict=True):  # fmt: skip
-        path = args.out / f"{first:09d}.pt"
-        torch.save(encode_signals(clips, vae, half=True), path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        write(encode_signals(clips, vae, half=True), args.out / f"{first:09d}.pt")
         print(f"{first - args.first_seed + SHARD} clips, {time.monotonic() - start:.0f} s", flush=True)
     return 0
 

@@ -28,7 +28,7 @@ from ..build_mini import load_checkpoints
 from ..device import prepare
 from ..loading import batches
 from ..mini import make_mini, set_silence_latent
-from ..progress import Progress
+from ..progress import Progress, write
 from .cache import load_shards
 from .network import FlowNetwork, precision
 from .tasks import Batch, draw_batch
@@ -203,7 +203,7 @@ class Distiller:
         average.swap()
         weights = {name: value.cpu().clone() for name, value in self.student.transformer.state_dict().items()}
         average.swap()
-        torch.save({"transformer": weights}, self.args.out / "turbo.pt")
+        write({"transformer": weights}, self.args.out / "turbo.pt")
         self.progress.save(self.last_path)
 
 

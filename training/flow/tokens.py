@@ -20,6 +20,7 @@ from torch import nn
 
 from ..device import prepare
 from ..mini import LATENT_DIM, make_mini
+from ..progress import write
 from .cache import load_shards, wait_for_shards
 
 
@@ -132,8 +133,7 @@ def save(out: Path, tokenizer: AceStepAudioTokenizer, detokenizer: AceStepAudioT
     out.mkdir(parents=True, exist_ok=True)
     parts = {"audio_tokenizer": tokenizer, "audio_token_detokenizer": detokenizer}
     state = {name: {key: value.cpu() for key, value in part.state_dict().items()} for name, part in parts.items()}
-    torch.save(state, out / "tokens.tmp")
-    (out / "tokens.tmp").replace(out / "tokens.pt")  # a trainer may be reading it
+    write(state, out / "tokens.pt")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from ..build_mini import load_checkpoints
 from ..device import prepare
 from ..loading import batches
 from ..mini import make_mini, set_silence_latent
-from ..progress import Progress
+from ..progress import Progress, write
 from .cache import load_shards, wait_for_shards
 from .graphs import GraphedLoss
 from .network import FlowNetwork, precision
@@ -112,7 +112,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-early", action="store_true", help="go on from base.pt: all lengths and later weights at once")
     parser.add_argument("--half", action="store_true", help="bfloat16 where it is safe: faster where the machine has it")
     parser.add_argument("--resume", action="store_true")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.graphs and not args.device.startswith("cuda"):
+        parser.error(f"--graphs records CUDA graphs, and --device is {args.device}: write --device cuda, or leave --graphs out")
+    if args.no_early and args.variant == "base" and not (args.out / "base.pt").exists():
+        parser.error(f"--no-early goes on from {args.out / 'base.pt'}, which is not there: leave it out to begin from the start")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -144,6 +149,9 @@ class Trainer:
         self.judged, self.items = items[:JUDGED_CLIPS], items[JUDGED_CLIPS:]
         self.pool = self.items
         trained = network if args.variant == "base" else network.transformer
+        if args.variant != "base":
+            network.requires_grad_(False)
+            trained.requires_grad_(True)
         parameters = [p for p in trained.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01,
                                       fused=args.device != "cpu")  # fmt: skip
@@ -194,12 +202,13 @@ class Trainer:
     def refresh_tokens(self) -> None:
         """Take over ``tokens.pt`` when it has appeared or changed; without it there are no covers to train on."""
         path = self.args.out / "tokens.pt"
-        if path.exists() and path.stat().st_mtime != self.tokens_stamp:
-            self.batches = None  # those drawn ahead may know of no covers yet
+        if path.exists() and (stamp := path.stat().st_mtime) != self.tokens_stamp:
+            if self.tokens_stamp is None:
+                self.batches = None  # those drawn ahead know of no covers yet
             state = torch.load(path, map_location="cpu", weights_only=True)
             self.network.audio_tokenizer.load_state_dict(state["audio_tokenizer"])
             self.network.detokenizer.load_state_dict(state["audio_token_detokenizer"])
-            self.tokens_stamp = path.stat().st_mtime
+            self.tokens_stamp = stamp
 
     def train_step(self) -> torch.Tensor:
         """One optimizer step, its loss; everything random follows from the step's number."""
@@ -239,7 +248,7 @@ class Trainer:
         progress = self.progress
         progress.average.swap()
         scores = judge(self.network, self.judged)
-        torch.save(self.network.trained_state(), self.args.out / f"{self.args.variant}.pt")
+        write(self.network.trained_state(), self.args.out / f"{self.args.variant}.pt")
         progress.average.swap()
         for task, value in scores.items():
             log.writerow([progress.step, round(progress.spent_s, 1), task, value])
