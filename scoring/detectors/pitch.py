@@ -127,7 +127,7 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
     best, margin = heard.best, float(heard.fit.max()) - heard.of(asked)
     distance = heard.fifths_from(asked)
     near = (signatures_apart(best, asked) <= 1) + (distance < _NEAR_FIFTHS)
-    clear = margin + _PER_FIFTH * distance > _NO_DOUBT
+    clear = margin >= _MARGINS[0] and margin + _PER_FIFTH * distance > _NO_DOUBT
     fit, classes = (_LEAST_FIT, _LEAST_CLASSES) if clear else (_FIT, _CLASSES)
     if heard.fit.max() < fit or (heard.classes > 0.03).sum() < classes:
         return
