@@ -108,8 +108,8 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
     without one. A key that shares all notes but at most one (relative, a fifth off) must fit better by far and is at most
     0.3, where the pitches as a whole lie as near on the circle of fifths; if only one of both is near, by less; beyond,
     severity grows with the distance on the circle. The best key must fit well and rest on five pitch classes (fit 0.5); where
-    the margin and a quarter for each fifth of distance are more than 0.9 together, less will do (four, 0.3): no key may fit well
-    what is chromatic, yet it may be far from the one asked for.
+    the margin (0.25 at least) and a quarter for each fifth of distance are more than 0.9 together, less will do (four, 0.3): no
+    key may fit well what is chromatic, yet it may be far from the one asked for.
 
     >>> from ..expected import Expected
     >>> hz = 440 * 2 ** (np.array([3, 5, 7, 8, 10, 12, 14]) / 12)  # C major, the C and the G most

@@ -16,7 +16,7 @@ from segue.training.flow.network import FlowNetwork
 from segue.training.flow.prompts import format_prompt, instruction_for
 from segue.training.flow.start import start_transformer
 from segue.training.flow.tasks import TASKS, draw_batch
-from segue.training.flow.train import JUDGED_CLIPS, Trainer, flow_loss, parse
+from segue.training.flow.train import JUDGED_CLIPS, Trainer, flow_loss, main, parse
 from segue.training.mini import make_mini, set_silence_latent
 
 
@@ -152,6 +152,11 @@ def test_what_can_not_be_is_told_at_once(tmp_path, capsys, options, told):
     with pytest.raises(SystemExit) as ended:
         parse(["--cache", str(tmp_path), "--out", str(tmp_path), *options])
     assert ended.value.code == 2 and told in capsys.readouterr().err
+
+
+def test_a_cache_with_nothing_to_train_on_is_told(tmp_path, capsys):
+    assert main(["--cache", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "holds 0 clips" in capsys.readouterr().err
 
 
 def test_turbo_times_are_the_shifted_table():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,10 @@ def main(argv: list[str] | None = None) -> int:
     network = FlowNetwork(mini, args.variant).to(args.device)
     known: set[str] = set()
     items = wait_for_shards(args.cache, known, args.wait_clips)
+    if len(items) <= JUDGED_CLIPS:
+        print(f"{args.cache} holds {len(items)} clips, and the first {JUDGED_CLIPS} are only judged on: encode more "
+              "(flow.cache --clips), or wait for more (--wait-clips)", file=sys.stderr)  # fmt: skip
+        return 2
     Trainer(network, items, known, args).run()
     return 0
 
