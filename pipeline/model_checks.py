@@ -15,6 +15,8 @@ from .models.base import ModelInfo, VariantInfo
 from .scope import Scope
 from .spec import DiffusionStage
 
+SHOWING = frozenset({"cover", "repaint", "extract", "lego", "complete"})  # tasks in which the decoder sees a source
+
 
 def variant_problems(model: ModelInfo | None, scope: Scope, stage: DiffusionStage) -> Iterator[Problem]:
     if model is None:
@@ -29,11 +31,12 @@ def variant_problems(model: ModelInfo | None, scope: Scope, stage: DiffusionStag
         return
     if stage.task is not None and stage.task not in info.tasks:
         yield _wrong_task(model, info, scope, stage.task)
-    if stage.guidance.kind == "multi" and "acoustic" not in info.branches:
+    if stage.guidance.kind == "multi" and ("empty" not in info.branches or stage.task not in SHOWING):
+        why = f"and {stage.task} shows variant" if "empty" in info.branches else "and it can't be told apart by variant"
         yield scope.problem(
-            f"guidance 'multi' weighs an acoustic condition against the text, and variant '{info.variant}' of {info.model} was "
-            "not trained to be without its text alone",
-            "write guidance: {kind: apg}; multi is for super-resolution models of the SAGA-SR kind",
+            f"guidance 'multi' weighs what a model is shown against the text, {why} '{info.variant}' of {info.model}"
+            f"{' nothing' if 'empty' in info.branches else ''}",
+            f"write guidance: {{kind: cfg}}; multi is for {', '.join(sorted(SHOWING))} on ACE-Step models",
             "guidance.kind",
         )
     steps = scope.spec.steps if isinstance(scope.spec, DiffusionStage) else None

@@ -36,8 +36,8 @@ class Guidance(Spec):
     kind: Literal["none", "cfg", "apg", "adg", "multi"] | None = None
     scale: float | None = Field(None, ge=0, le=30, description="guidance scale; 1 is no guidance")
     interval: tuple[Unit, Unit] = Field((0.0, 1.0), description="guidance is applied where low <= t <= high")
-    acoustic_scale: float = Field(1.4, ge=0, le=30, description="kind 'multi': scale of the acoustic condition")
-    text_scale: float = Field(1.2, ge=0, le=30, description="kind 'multi': scale of the text condition")
+    acoustic_scale: float = Field(1.4, ge=0, le=30, description="kind 'multi': scale of what is shown (a source, its codes)")
+    text_scale: float = Field(1.2, ge=0, le=30, description="kind 'multi': scale of the text")
 
     @field_validator("interval")
     @classmethod

@@ -16,9 +16,11 @@ from .select import Select
 from .separate import Separate
 from .stems import Complete, Extract, Lego
 from .super_resolve import SuperResolve
+from .wiener import Wiener
 
 _ALL: tuple[type[Stage], ...] = (
-    Caption, Degrade, SuperResolve, Generate, Refine, Cover, Repaint, Extract, Lego, Complete, Separate, Mix, Score, Select, Save,
+    Caption, Degrade, SuperResolve, Generate, Refine, Cover, Repaint, Extract, Lego, Complete, Separate, Wiener, Mix, Score,
+    Select, Save,
 )
 
 STAGES: Mapping[str, type[Stage]] = MappingProxyType({cls.model_fields["type"].default: cls for cls in _ALL})
@@ -26,5 +28,5 @@ STAGES: Mapping[str, type[Stage]] = MappingProxyType({cls.model_fields["type"].d
 
 __all__ = [
     "STAGES", "Caption", "Complete", "Cover", "Degrade", "Extract", "Generate", "Lego", "Mix", "Refine", "Repaint", "Save",
-    "Score", "Select", "Separate", "SuperResolve",
+    "Score", "Select", "Separate", "SuperResolve", "Wiener",
 ]

@@ -226,5 +226,9 @@ def decoder_strides(take: Take, rate_hz: int, ctx: Context) -> tuple[int, ...] |
 def model_training(take: Take) -> str | None:
     """The worst training state among the models in the take's lineage; None when all were trained or none had
     part."""
-    states = {entry.get("training") for entry in take.lineage}
+    return worst_training([entry.get("training") for entry in take.lineage])
+
+
+def worst_training(states: Sequence[str | None]) -> str | None:
+    """The worst of training states; None when all are trained or unknown."""
     return next((state for state in _WORST_FIRST if state in states), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import AceStepPipeline
-from segue.pipeline.diffusion.denoiser import ACOUSTIC, COND, NULL
+from segue.pipeline.diffusion.denoiser import COND, EMPTY, NULL
 from segue.pipeline.diffusion.guidance import make_guidance
 from segue.pipeline.diffusion.loop import Trajectory, renoise, sample
 from segue.pipeline.diffusion.schedules import POLICIES, start_at, timesteps
@@ -45,7 +45,7 @@ class CachingNetwork:
             self.fills += 1
         self.rows += len(branches)
         self.seen.append((t, x.clone()))
-        shares = {COND: 1.0, ACOUSTIC: 0.8, NULL: 0.3}
+        shares = {COND: 1.0, NULL: 0.8, EMPTY: 0.3}
         return tuple((x - shares[b] * self.cache) / t for b in branches)
 
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import torch
 
 COND = "cond"    # everything the take was given
-NULL = "null"    # nothing: the learned null embedding
-ACOUSTIC = "acoustic"  # the acoustic condition (low-resolution latent) without the text
+NULL = "null"    # no text: the learned null embedding in place of what was written; what it was shown stays
+EMPTY = "empty"  # neither text nor what it was shown (a source, its codes, a low-resolution latent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,4 +42,4 @@ class Denoiser(Protocol):
         """Begin a segment: drop every cached key and value, take the new condition. Called once a segment."""
 
     def velocity(self, x: torch.Tensor, t: float, branches: tuple[str, ...]) -> tuple[torch.Tensor, ...]:
-        """v `[B, T, D]` for each named branch (COND, NULL, ACOUSTIC), all in one forward where the family can."""
+        """v `[B, T, D]` for each named branch (COND, NULL, EMPTY), all in one forward where the family can."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import Problem, RequestError, did_you_mean
-from .denoiser import ACOUSTIC, COND, NULL
+from .denoiser import COND, EMPTY, NULL
 from .flow import State
 
 KINDS = ("none", "cfg", "apg", "adg", "multi")
@@ -159,10 +159,12 @@ class AngleBased(_Scaled):
 
 @dataclass(frozen=True)
 class MultiCondition:
-    """SAGA-SR's guidance with an acoustic condition z_l and a text c (arXiv 2509.24924):
+    """Guidance with two scales, one for what is shown, z (a source, its codes), one for the text c:
 
-    v = u(∅,∅) + a·[u(z_l,∅) − u(∅,∅)] + b·[u(z_l,c) − u(z_l,∅)], a = acoustic_scale, b = text_scale. A
-    branch whose weight (1 − a, a − b, b) is zero isn't evaluated; outside the interval only COND is.
+        v = u(∅,∅) + a·[u(z,∅) − u(∅,∅)] + b·[u(z,c) − u(z,∅)],    a = acoustic_scale, b = text_scale
+
+    (Brooks et al. 2023, InstructPix2Pix, arXiv 2211.09800, eq. 3; for audio SAGA-SR, arXiv 2509.24924). The branches are
+    EMPTY, NULL and COND. One whose weight (1 − a, a − b, b) is zero isn't evaluated; outside the interval only COND is.
     """
 
     acoustic_scale: float = 1.4
@@ -174,7 +176,7 @@ class MultiCondition:
     def weights(self) -> dict[str, float]:
         """The sum above, gathered by branch; the weights add up to 1."""
         a, b = self.acoustic_scale, self.text_scale
-        return {COND: b, ACOUSTIC: a - b, NULL: 1.0 - a}
+        return {COND: b, NULL: a - b, EMPTY: 1.0 - a}
 
     def branches(self, t: float) -> tuple[str, ...]:
         if not self.interval[0] <= t <= self.interval[1]:

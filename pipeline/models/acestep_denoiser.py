@@ -1,4 +1,4 @@
-"""The ACE-Step transformer as a `Denoiser`: conditional and null branches in one forward, with a segment's cache.
+"""The ACE-Step transformer as a `Denoiser`: all branches of a guidance in one forward, with a segment's cache.
 
 This module knows no schedule, no guidance rule and no take; it gives velocities.
 """
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from ..diffusion.attention import SegmentAttention
-from ..diffusion.denoiser import COND, NULL, Condition
+from ..diffusion.denoiser import COND, EMPTY, NULL, Condition
+
+_BRANCHES = (COND, NULL, EMPTY)  # conditional rows first: the cache wants them so
 
 
 class Loaded(Protocol):
@@ -19,6 +21,9 @@ class Loaded(Protocol):
 
     @property
     def parts(self) -> Any: ...
+
+    def silence(self, frames: int) -> Tensor:
+        """The latent of silence, `[frames, D]`."""
 
 
 class AceStepDenoiser:
@@ -31,7 +36,7 @@ class AceStepDenoiser:
         self._model = model
         self._attention = SegmentAttention(model.parts.transformer)
         self._condition: Condition | None = None
-        self._contexts: dict[int, Tensor] = {}
+        self._contexts: dict[tuple[str, ...], Tensor] = {}
         self.forwards = 0
         self.switches = 0
 
@@ -41,7 +46,7 @@ class AceStepDenoiser:
         if condition.context is None:
             raise ValueError("this condition was not made by an ACE-Step model: it has no context latents")
         self._condition = condition
-        self._contexts = {1: condition.context.to(device=parts.device, dtype=parts.dtype)}
+        self._contexts = {(COND,): condition.context.to(device=parts.device, dtype=parts.dtype)}
         null = condition.null_state
         self._attention.fill(
             condition.encoder_states.to(device=parts.device, dtype=parts.dtype),
@@ -53,12 +58,13 @@ class AceStepDenoiser:
     def velocity(self, x: Tensor, t: float, branches: tuple[str, ...]) -> tuple[Tensor, ...]:
         """v `[B, T, D]` for each branch, in x's type and on its device; all branches in one forward.
 
-        Known branches: ``cond`` and ``null`` (the learned null embedding in place of text, lyrics and timbre; the context
-        stays). Raises ValueError for others, for a wrong shape, or for ``null`` where the model has no null embedding.
+        Known branches: ``cond``; ``null`` (the learned null embedding in place of text, lyrics and timbre; the context
+        stays); ``empty`` (null, and the context is silence, all of it to be made). Raises ValueError for others, for a wrong
+        shape, or for the latter two where the model has no null embedding.
         """
         self._check(x, branches)
         parts = self._model.parts
-        ordered = sorted(branches, key=(COND, NULL).index)  # the cache wants conditional rows first
+        ordered = tuple(sorted(branches, key=_BRANCHES.index))  # the cache wants conditional rows first
         with torch.inference_mode(), self._attention.installed(null_only=COND not in ordered):
             sample = x.to(device=parts.device, dtype=parts.dtype)
             at = sample.new_full((1,), t)
@@ -67,7 +73,7 @@ class AceStepDenoiser:
                 timestep=at,
                 timestep_r=at,
                 encoder_hidden_states=self._attention.states_placeholder(sample),
-                context_latents=self._context(len(ordered)),
+                context_latents=self._context(ordered),
                 return_dict=False,
             )
         self.forwards += 1
@@ -75,20 +81,22 @@ class AceStepDenoiser:
         by_branch = dict(zip(ordered, out.chunk(len(ordered)), strict=True))
         return tuple(by_branch[b] for b in branches)
 
-    def _context(self, copies: int) -> Tensor:
-        if copies not in self._contexts:
-            self._contexts[copies] = self._contexts[1].repeat(copies, 1, 1)
-        return self._contexts[copies]
+    def _context(self, branches: tuple[str, ...]) -> Tensor:
+        """Context rows of every branch in turn; what EMPTY sees is what a generation from text alone does."""
+        if branches not in self._contexts:
+            own = self._contexts[(COND,)]
+            silent = self._model.silence(own.shape[1]).to(own)
+            nothing = torch.cat([silent, torch.ones_like(silent)], dim=-1).expand_as(own)
+            self._contexts[branches] = torch.cat([nothing if b == EMPTY else own for b in branches])
+        return self._contexts[branches]
 
     def _check(self, x: Tensor, branches: tuple[str, ...]) -> None:
         condition = self._condition
         if condition is None:
             raise RuntimeError("velocity was asked for before a segment was begun with switch(condition)")
-        if not branches or len(set(branches)) < len(branches) or not set(branches) <= {COND, NULL}:
-            raise ValueError(
-                f"an ACE-Step model knows the branches '{COND}' and '{NULL}', each once; got {branches}"
-            )
-        if NULL in branches and condition.null_state is None:
+        if not branches or len(set(branches)) < len(branches) or not set(branches) <= set(_BRANCHES):
+            raise ValueError(f"an ACE-Step model knows the branches {', '.join(_BRANCHES)}, each once; got {branches}")
+        if set(branches) != {COND} and condition.null_state is None:
             raise ValueError("this condition has no null embedding, so it can't be guided")
         if x.shape[:2] != (condition.batch, condition.frames):
             raise ValueError(

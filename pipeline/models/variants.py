@@ -96,6 +96,7 @@ def acestep_info(
         max_steps=TURBO_MAX_STEPS if kind == "turbo" else 1000,
         codebook_size=prod(configs["audio_tokenizer"].get("fsq_input_levels") or _CODE_LEVELS) if coded else None,
         code_frames=int(configs["audio_token_detokenizer"].get("pool_window_size", _CODE_FRAMES)) if coded else None,
+        branches=frozenset({"cond", "null", "empty"}),
     )
 
 

@@ -269,8 +269,8 @@ def test_text_over_the_limit_is_cut_with_a_warning(home):
     assert any("tokens" in w and "cut off" in w for w in run.warnings)
 
 
-def test_multi_guidance_needs_a_model_that_knows_it(home):
-    with pytest.raises(RequestError, match="guidance 'multi'"):
+def test_multi_guidance_needs_a_source_that_is_shown(home):
+    with pytest.raises(RequestError, match=r"guidance 'multi' weighs what a model is shown .* generate shows .* nothing"):
         Pipeline(prompt=SECOND, stages={"draft": Generate(guidance={"kind": "multi"})}).run(home=home)
 
 

@@ -34,8 +34,8 @@ SHORT: dict[str, dict[str, str]] = {
     "quality-ladder": {"drafts.steps": "2", "deepened.steps": "2", "polished.steps": "2", "prompt.duration_s": "1.5"},
     "repaint-region": {"repainted.steps": "2", "repainted.start_s": "0.5", "repainted.end_s": "1.0"},
     "sr-refine-score": {"restored.steps": "2", "refined.steps": "2", "takes": "2"},
-    "stem-replace": {"drums.steps": "2", "guitar.steps": "2"},
-    "stem-surgery": {f"{name}.steps": "1" for name in ("keys", "drums", "bass", "guitar")},
+    "stem-replace": {"drums_estimate.steps": "2", "guitar.steps": "2"},
+    "stem-surgery": {f"{name}.steps": "1" for name in ("keys_estimate", "drums_estimate", "bass_estimate", "guitar")},
 }
 SECONDS = 1.5
 
@@ -207,6 +207,9 @@ def test_repaint_region_leaves_the_outside_sample_exact(made: Callable[[str], Ma
 def test_stem_replace_lays_both_stems_together(made: Callable[[str], Made]) -> None:
     m = made("stem-replace")
     drums, guitar = m.one("drums").audio.samples, m.one("guitar").audio.samples
+    clip, estimate = m.run.inputs["clip"].audio, m.one("drums_estimate").audio.samples
+    assert drums.shape == clip.samples.shape, "cut out of the clip, at its rate"
+    assert float(drums.square().sum()) < float(clip.samples.square().sum()) and not torch.equal(drums, estimate)
     assert torch.allclose(m.one("both").audio.samples, drums + guitar * 10 ** (-2 / 20), atol=1e-6)
     assert "GUITAR" in m.one("guitar").lineage[-1]["instruction"]
     assert m.one("guitar").prompt.caption == "clean warm acoustic guitar, fingerpicking"

@@ -11,7 +11,7 @@ from segue.training.autoencoder.start import start_autoencoder
 from segue.training.corpus import make_clip
 from segue.training.flow import cache
 from segue.training.flow.cache import encode_clip
-from segue.training.flow.distill import distil_loss, turbo_times
+from segue.training.flow.distill import distil_loss, turbo_times, walk
 from segue.training.flow.network import FlowNetwork
 from segue.training.flow.prompts import format_prompt, instruction_for
 from segue.training.flow.start import start_transformer
@@ -186,6 +186,20 @@ def test_a_student_like_its_teacher_has_nothing_to_learn(items):
     with torch.no_grad():
         other.transformer.proj_out_conv.weight.mul_(1.1)
     assert float(distil_loss(teacher, other, batch, unguided, 1, (1,))) > 1e-4
+
+
+def test_the_teacher_of_covers_walks_under_a_scale_for_the_source_too(items):
+    teacher = new_network().eval().requires_grad_(False)
+    batch = draw_batch(items, 2, teacher.silence, np.random.default_rng(2), weights={"cover": 1.0}, lengths=(80,))
+    context, (states, mask) = teacher.context(batch), teacher.conditions(batch)
+    x, at = torch.randn(2, 80, 64), torch.full((2,), 0.9)
+    end = walk(teacher, x, 0.9, 0.8, 1, (states, mask), context,
+               make_guidance("multi", scale=1.0, acoustic_scale=3.0, text_scale=2.0))  # fmt: skip
+    nothing = torch.cat([teacher.silence.expand(2, 80, 64), torch.ones(2, 80, 64)], dim=-1)
+    null = teacher.null_states(states)
+    cond, shown, empty = (teacher.velocity(x, at, s, mask, c) for s, c in ((states, context), (null, context), (null, nothing)))
+    torch.testing.assert_close(end, x - 0.1 * (empty + 3 * (shown - empty) + 2 * (cond - shown)), atol=1e-4, rtol=1e-4)
+    assert float((shown - empty).abs().max()) > 1e-4
 
 
 @pytest.mark.slow

@@ -16,9 +16,11 @@ from .listeners import agreement, present, same_tempo
 SETTINGS = {"base": 50, "sft": 50, "turbo": 8}
 
 
-def followed(bench: Bench, sounds: Sequence[torch.Tensor]) -> dict[str, float]:
-    """Shares in which tempo, key and tracks are as the prompts say; ``other_``: judged by other clips' prompts (chance)."""
-    listeners, facts, heard = bench.listeners, bench.facts, bench.hear(sounds)
+def followed(bench: Bench, sounds: Sequence[torch.Tensor], turned: int = 0) -> dict[str, float]:
+    """Shares in which tempo, key and tracks are as the prompts say; ``other_``: judged by other clips' prompts (chance).
+    Sound k was asked for by the prompt of clip k + ``turned``."""
+    listeners, heard = bench.listeners, bench.hear(sounds)
+    facts = [*bench.facts[turned:], *bench.facts[:turned]]
     tempos, keys = [listeners.bpm(h) for h in heard], [listeners.key(h) for h in heard]
     tracks = [listeners.tracks(h) for h in heard]
     scores: dict[str, float] = {}

@@ -8,13 +8,15 @@ import numpy as np
 import torch
 
 from ...pipeline.spec import Stage
-from ...stages import Cover, Extract, Generate, Repaint
+from ...stages import Cover, Generate, Repaint
 from .bench import Bench, audio_of
-from .stems import UNGUIDED
+from .covers import GUIDED
+from .stems import extracts
 
 
 def draw_page(bench: Bench, out: Path, clips: int = 4) -> None:
-    """Columns: the clip, its reconstruction, base, turbo, a repaint, an extract, a cover under another caption."""
+    """Columns: the clip, its reconstruction, base, turbo, a repaint, a stem, its extract, the same cut out of the mix, a cover
+    under another caption."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -23,22 +25,23 @@ def draw_page(bench: Bench, out: Path, clips: int = 4) -> None:
     shown = range(min(clips, len(bench.clips)))
     stages: dict[str, Stage] = {}
     for k in shown:
-        track = next(iter(bench.clips[k].stems))
         prompt, other = bench.prompt(k), bench.prompt((k + 1) % len(bench.clips))
         stages |= {
             f"base{k}": Generate(variant="base", prompt=prompt, seed=k),
             f"turbo{k}": Generate(variant="turbo", prompt=prompt, seed=k),
             f"repaint{k}": Repaint(source=f"clip{k}", start_s=3, end_s=5, variant="base", prompt=prompt, seed=k),
-            f"extract{k}": Extract(source=f"clip{k}", track=track, variant="base", steps=20, guidance=UNGUIDED,
-                                  prompt=prompt, seed=k),
-            f"cover{k}": Cover(source=f"clip{k}", strength=0.9, variant="base", prompt=other, seed=k),
+            f"cover{k}": Cover(source=f"clip{k}", strength=0.9, variant="base", prompt=other, seed=k, guidance=GUIDED),
+            **extracts(bench, k),
         }
     run = bench.run(stages)
-    figure, axes = plt.subplots(len(shown), 7, figsize=(21, 2.6 * len(shown)), squeeze=False)
+    figure, axes = plt.subplots(len(shown), 9, figsize=(27, 2.6 * len(shown)), squeeze=False)
     for k in shown:
         sounds = {"clip": bench.samples(k), "reconstruction": bench.reconstructions[k]}
-        sounds |= {name: audio_of(run, f"{name}{k}") for name in ("base", "turbo", "repaint", "extract", "cover")}
-        sounds[f"extract: {next(iter(bench.clips[k].stems))}"] = sounds.pop("extract")
+        sounds |= {name: audio_of(run, f"{name}{k}") for name in ("base", "turbo", "repaint")}
+        track = next(iter(bench.clips[k].stems))
+        sounds[track] = bench.part(k, [track])
+        made = {"extract": f"x{k}_{track}", "extract and wiener": f"together_x{k}_{track}", "cover": f"cover{k}"}
+        sounds |= {title: audio_of(run, name) for title, name in made.items()}
         for axis, (name, samples) in zip(axes[k], sounds.items(), strict=True):
             axis.imshow(_decibels(samples), origin="lower", aspect="auto", vmin=-90, vmax=-10, cmap="magma",
                         extent=(0, samples.shape[-1] / bench.rate_hz, 0, bench.rate_hz / 2000))  # fmt: skip

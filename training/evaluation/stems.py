@@ -7,81 +7,86 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...pipeline.spec import Guidance
+from ...pipeline.spec import Guidance, Stage
 from ...scoring.reference import log_spectral_distance, si_sdr
-from ...stages import Complete, Extract, Lego
+from ...stages import Complete, Extract, Lego, Wiener
 from .bench import Bench, audio_of, mean
 from .listeners import present
 
-UNGUIDED = Guidance(kind="none")
 # A mix nearly says what its stem is: one step gives the mean of what it may be, many draw one of these, which lies farther off.
-# `judge_extract` with 1, 3, 8, 20 steps on eight choosing clips (29 stems): SI-SDR 0.4, −0.2, −0.9, −1.2 dB over the mix's in the
-# mean, 2.9, 1.3, 0.5, 0.2 in the median; LSD below the mix's on 0.52, 0.55, 0.59, 0.59 of the stems.
-EXTRACT_STEPS = 3
+# Weights 0.4.0 on eight choosing clips (29 stems), SI-SDR over the mix's in the mean and share of stems whose LSD is below it,
+# cut out of the mix together: 1 step 6.0 dB and 0.86, 3 steps 5.9 and 0.90; with guidance 2, 6.2 and 0.83, 6.8 and 0.86. Alone:
+# 3.8 and 0.62, 3.5 and 0.72, 3.7 and 0.69, 4.6 and 0.72. As the model sings them: 0.4, −0.3, −0.1, 0.6 dB; 0.45, then 0.55.
+EXTRACT_STEPS, EXTRACT_GUIDANCE = 3, Guidance(kind="cfg", scale=2.0)
 
 
-def judge_extract(bench: Bench, steps: int = EXTRACT_STEPS) -> dict[str, float]:
-    """Every stem of every clip, unguided: SI-SDR gain over the mix, how often LSD is below the mix's; the ceiling is the
-    stem's own reconstruction."""
-    gains, ceilings, wins, distances = [], [], [], []
+def extracts(bench: Bench, k: int, steps: int = EXTRACT_STEPS) -> dict[str, Stage]:
+    """Stages for every track of clip ``k``: ``x<k>_<track>`` and, cut out of the mix, ``alone_…`` and ``together_…``."""
+    stages: dict[str, Stage] = {}
+    everything = tuple(f"x{k}_{track}" for track in bench.clips[k].stems)
+    for track, name in zip(bench.clips[k].stems, everything, strict=True):
+        stages[name] = Extract(source=f"clip{k}", track=track, variant="base", steps=steps, guidance=EXTRACT_GUIDANCE,
+                               prompt=bench.prompt(k), seed=k)  # fmt: skip
+        stages[f"alone_{name}"] = Wiener(source=f"clip{k}", estimates=(name,))
+        stages[f"together_{name}"] = Wiener(source=f"clip{k}", estimates=everything, keep=name, exhaustive=True)
+    return stages
+
+
+def judge_extract(bench: Bench, steps: int = EXTRACT_STEPS) -> dict[str, Any]:
+    """Every stem of every clip: SI-SDR gain over the mix, how often LSD is below the mix's; the ceiling is the stem's own
+    reconstruction. Three ways: ``made``, as the model sings it; ``alone``, cut out of the mix by that one
+    (`wiener`); ``together``, cut out of it by those of all its tracks, which the caption names."""
     jobs = [(k, track) for k, clip in enumerate(bench.clips) for track in clip.stems if len(clip.stems) > 1]
-    run = bench.run({
-        f"x{k}_{track}": Extract(source=f"clip{k}", track=track, variant="base", steps=steps, guidance=UNGUIDED,
-                                 prompt=bench.prompt(k), seed=k)
-        for k, track in jobs
-    })  # fmt: skip
+    stages: dict[str, Stage] = {}
+    for k in {k for k, _ in jobs}:
+        stages |= extracts(bench, k, steps)
+    run = bench.run(stages)
+    ways = {"made": "", "alone": "alone_", "together": "together_"}
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in (*ways, "mix", "ceiling")}
     for k, track in jobs:
         stem, mix = torch.from_numpy(bench.clips[k].stems[track]), bench.samples(k)
-        made = audio_of(run, f"x{k}_{track}")
-        before = si_sdr(stem, mix, bench.rate_hz) or 0.0
-        gains.append((si_sdr(stem, made, bench.rate_hz) or -60.0) - before)
-        ceilings.append((si_sdr(stem, bench.through(stem), bench.rate_hz) or -60.0) - before)
-        theirs, ours = (log_spectral_distance(stem, x, bench.rate_hz) or 0.0 for x in (mix, made))
-        wins.append(ours < theirs)
-        distances.append((10 * theirs, 10 * ours))
-    return {
-        "si_sdr_gain_db": mean(gains), "si_sdr_gain_median_db": float(np.median(gains)),
-        "ceiling_gain_db": mean(ceilings), "lsd_below_mix": mean(wins),
-        "mix_lsd_db": mean([d[0] for d in distances]), "lsd_db": mean([d[1] for d in distances]), "stems": len(jobs),
-    }  # fmt: skip
-
-
-def judge_added(bench: Bench, steps: int = 50) -> dict[str, Any]:
-    """lego: one stem is left out of a clip and asked for again, heard in source + stem. complete: from one stem, all the
-    others are asked for, heard in the output. ``absent``: how often the same tracks are heard where they were left out."""
-    lego, complete = _asked(bench, left_out=True), _asked(bench, left_out=False)
-    stages: dict[str, Any] = {}
-    for name, jobs, make in (("lego", lego, _lego), ("complete", complete, _complete)):
-        for k, (kept, asked) in jobs.items():
-            bench.add_input(f"{name}{k}", bench.part(k, kept))
-            stages[f"{name}_made{k}"] = make(bench, k, f"{name}{k}", asked, steps)
-    run = bench.run(stages)
-    result: dict[str, Any] = {}
-    for name, jobs in (("lego", lego), ("complete", complete)):
-        there: list[float] = []
-        before: list[float] = []
-        real: list[float] = []
-        for k, (kept, asked) in jobs.items():
-            wanted = present(asked) > 0
-            sounds = (audio_of(run, f"{name}_made{k}"), bench.part(k, kept), bench.samples(k))
-            for found, sound in zip((there, before, real), sounds, strict=True):
-                heard = bench.listeners.tracks(bench.hear([sound])[0])
-                found += [float(x) for x in heard[wanted]]
-        result[name] = {"present": mean(there), "absent": mean(before), "real": mean(real), "asked": len(there)}
+        sounds = {way: audio_of(run, f"{prefix}x{k}_{track}") for way, prefix in ways.items()}
+        for way, sound in {**sounds, "mix": mix, "ceiling": bench.through(stem)}.items():
+            near = si_sdr(stem, sound, bench.rate_hz)
+            found[way].append((-60.0 if near is None else near, 10 * (log_spectral_distance(stem, sound, bench.rate_hz) or 0.0)))
+    before = found.pop("mix")
+    result: dict[str, Any] = {"stems": len(jobs), "mix_lsd_db": mean([lsd for _, lsd in before])}
+    for way, figures in found.items():
+        gains = [near - near_mix for (near, _), (near_mix, _) in zip(figures, before, strict=True)]
+        result[way] = {
+            "si_sdr_gain_db": mean(gains), "si_sdr_gain_median_db": float(np.median(gains)),
+            "lsd_below_mix": mean([lsd < lsd_mix for (_, lsd), (_, lsd_mix) in zip(figures, before, strict=True)]),
+            "lsd_db": mean([lsd for _, lsd in figures]),
+        }  # fmt: skip
     return result
 
 
-def _asked(bench: Bench, *, left_out: bool) -> dict[int, tuple[list[str], list[str]]]:
-    """Clip -> (tracks kept, tracks asked for). One track stands alone, another from clip to clip: it is left out and asked
-    for (lego), or it is what is kept (complete)."""
-    jobs = {}
-    for k, clip in enumerate(bench.clips):
-        tracks = list(clip.stems)
-        if len(tracks) > 1:
-            one = tracks[(k + (not left_out)) % len(tracks)]
-            rest = [t for t in tracks if t != one]
-            jobs[k] = (rest, [one]) if left_out else ([one], rest)
-    return jobs
+def judge_added(bench: Bench, steps: int = 50) -> dict[str, Any]:
+    """lego: every stem of every clip is left out in turn and asked for again, heard in source + stem. complete: from one
+    stem, all the others are asked for, heard in the output. ``absent``: how often the same tracks are heard where they were
+    left out; ``real``: in the clip itself."""
+    clips = [(k, list(clip.stems)) for k, clip in enumerate(bench.clips) if len(clip.stems) > 1]
+    jobs = {
+        "lego": [(k, [t for t in tracks if t != one], [one]) for k, tracks in clips for one in tracks],
+        "complete": [(k, [tracks[(k + 1) % len(tracks)]], [t for i, t in enumerate(tracks) if i != (k + 1) % len(tracks)])
+                     for k, tracks in clips],
+    }  # fmt: skip
+    stages: dict[str, Any] = {}
+    for name, make in (("lego", _lego), ("complete", _complete)):
+        for number, (k, kept, asked) in enumerate(jobs[name]):
+            bench.add_input(f"{name}{number}", bench.part(k, kept))
+            stages[f"{name}_made{number}"] = make(bench, k, f"{name}{number}", asked, steps)
+    run = bench.run(stages)
+    result: dict[str, Any] = {}
+    for name, asked_for in jobs.items():
+        found: dict[str, list[float]] = {"present": [], "absent": [], "real": []}
+        for number, (k, kept, asked) in enumerate(asked_for):
+            wanted = present(asked) > 0
+            sounds = (audio_of(run, f"{name}_made{number}"), bench.part(k, kept), bench.samples(k))
+            for heard, sound in zip(found.values(), sounds, strict=True):
+                heard += [float(x) for x in bench.listeners.tracks(bench.hear([sound])[0])[wanted]]
+        result[name] = {**{what: mean(heard) for what, heard in found.items()}, "asked": len(found["present"])}
+    return result
 
 
 def _lego(bench: Bench, k: int, source: str, asked: list[str], steps: int) -> Lego:

@@ -4,7 +4,8 @@ Progressive distillation (Salimans & Ho 2022, arXiv 2202.00512) along turbo's ow
 u = 1, 7/8 … 1/8: the teacher (the averaged base under guidance) walks from one point to the next in ``--substeps`` Euler
 steps, the student learns the one velocity that gets there. Guidance is thereby baked in: the student sees one condition
 and needs no second branch. Half of the walks start where the student itself got to from pure noise, so that it learns to
-mend its own errors. Tasks are those that turbo serves: text2music, repaint and cover; repaints are walked unguided.
+mend its own errors. Tasks are those that turbo serves: text2music under ``--guidance``, cover under guidance with a scale for the
+source too (``--source-scale``), repaint unguided; a batch is of one task.
 Conditions come from the shared, frozen encoders. ``--steps`` and ``--resume`` as in ``train``.
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...pipeline.diffusion.denoiser import COND, NULL
+from ...pipeline.diffusion.denoiser import COND, EMPTY, NULL
 from ...pipeline.diffusion.guidance import Guidance, make_guidance
 from ...pipeline.diffusion.schedules import timesteps
 from ..average import Average
@@ -51,18 +52,19 @@ def walk(
 ) -> torch.Tensor:  # fmt: skip
     """The teacher's way from ``start`` to ``end`` in Euler steps, under guidance."""
     states, mask = conditions
-    double, doubled_mask = torch.cat([states, teacher.null_states(states)]), torch.cat([mask, mask])
+    null = teacher.null_states(states)
+    seen = {COND: (states, context), NULL: (null, context), EMPTY: (null, teacher.empty_context(context))}
     memory: dict[str, torch.Tensor] = {}
     for index in range(substeps):
         t = start + (end - start) * index / substeps
-        if len(guidance.branches(t)) == 1:
-            velocity = teacher.velocity(x, torch.full((len(x),), t, device=x.device), states, mask, context)
-        else:
-            times = torch.full((2 * len(x),), t, device=x.device)
-            both = teacher.velocity(torch.cat([x, x]), times, double, doubled_mask, torch.cat([context, context]))
-            with_text, without = both.float().chunk(2)
-            velocity = guidance.combine(x, t, {COND: with_text, NULL: without}, memory)
-        x = x + (end - start) / substeps * velocity
+        names = guidance.branches(t)
+        times = torch.full((len(names) * len(x),), t, device=x.device)
+        velocities = teacher.velocity(
+            x.repeat(len(names), 1, 1), times, torch.cat([seen[name][0] for name in names]), mask.repeat(len(names), 1),
+            torch.cat([seen[name][1] for name in names]),
+        )  # fmt: skip
+        parts = dict(zip(names, velocities.float().chunk(len(names)), strict=True))
+        x = x + (end - start) / substeps * guidance.combine(x, t, parts, memory)
     return x
 
 
@@ -109,6 +111,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--guidance", choices=("cfg", "apg", "none"), default="apg")
     parser.add_argument("--scale", type=float, default=4.0)
+    parser.add_argument("--source-scale", type=float, default=3.0, help="of covers: acoustic_scale of guidance 'multi'")
+    parser.add_argument("--text-scale", type=float, default=2.0, help="of covers: text_scale of guidance 'multi'")
     parser.add_argument("--substeps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
@@ -147,10 +151,13 @@ class Distiller:
         optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0,
                                       fused=args.device != "cpu")  # fmt: skip
         self.silence = student.silence.cpu()
-        self.batches: Iterator[tuple[Batch, bool, bool]] | None = None
+        self.batches: Iterator[tuple[Batch, str, bool]] | None = None
         self.progress = Progress(parameters, optimizer, Average(parameters, 0.995), minutes=args.minutes, steps=args.steps)
-        self.guided = make_guidance(args.guidance, scale=args.scale)
-        self.unguided = make_guidance("none", scale=1.0)
+        self.guidance = {
+            "text2music": make_guidance(args.guidance, scale=args.scale),
+            "repaint": make_guidance("none", scale=1.0),
+            "cover": make_guidance("multi", scale=1.0, acoustic_scale=args.source_scale, text_scale=args.text_scale),
+        }
         if args.resume and self.last_path.exists():
             self.progress.restore(self.last_path)
 
@@ -181,21 +188,19 @@ class Distiller:
         progress.set_rate(args.rate, warmup=50)
         if self.batches is None:
             self.batches = batches(self.draw, progress.step, workers=args.workers, pin=args.device != "cpu")
-        batch, repaints, own_way = next(self.batches)
-        loss = distil_loss(self.teacher, self.student, batch, self.unguided if repaints else self.guided, args.substeps,
-                           (8, progress.step), own_way=own_way, half=args.half)  # fmt: skip
+        batch, task, own_way = next(self.batches)
+        loss = distil_loss(self.teacher, self.student, batch, self.guidance[task], args.substeps, (8, progress.step),
+                           own_way=own_way, half=args.half)  # fmt: skip
         progress.descend(loss)
         return loss.detach()
 
-    def draw(self, step: int) -> tuple[Batch, bool, bool]:
-        """The batch of ``step``, tokenized; whether it is of repaints, which are batches of their own; whether the student
-        walks to where it starts."""
+    def draw(self, step: int) -> tuple[Batch, str, bool]:
+        """The batch of ``step``, tokenized; its task; whether the student walks to where it starts."""
         rng = np.random.default_rng([4, step])
-        repaints = rng.random() < TURBO_WEIGHTS["repaint"]
-        weights = {"repaint": 1.0} if repaints else {k: v for k, v in TURBO_WEIGHTS.items() if k != "repaint"}
-        batch = draw_batch(self.items, self.args.batch, self.silence, rng, weights=weights, lengths=LENGTHS)
+        task = str(rng.choice(list(TURBO_WEIGHTS), p=list(TURBO_WEIGHTS.values())))
+        batch = draw_batch(self.items, self.args.batch, self.silence, rng, weights={task: 1.0}, lengths=LENGTHS)
         batch.tokens = self.teacher.tokenize(batch)
-        return batch, bool(repaints), bool(rng.random() < 0.5)
+        return batch, task, bool(rng.random() < 0.5)
 
     def checkpoint(self) -> None:
         """Write the averaged student, and what is needed to resume."""

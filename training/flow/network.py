@@ -123,6 +123,11 @@ class FlowNetwork(nn.Module):
             source = all_rows.index_copy(0, covers, self.detokenizer(quantized)[:, :frames].to(source.dtype))[:size]
         return torch.cat([source, mask[..., None].expand_as(source)], dim=-1)
 
+    def empty_context(self, context: torch.Tensor) -> torch.Tensor:
+        """The context of a generation from text alone, as many as ``context`` ``[B, T, 128]``: silence, all of it to be made."""
+        silent = self.silence.to(context).expand(*context.shape[:2], -1)
+        return torch.cat([silent, torch.ones_like(silent)], dim=-1)
+
     def velocity(
         self, noisy: torch.Tensor, time: torch.Tensor, states: torch.Tensor, mask: torch.Tensor | None,
         context: torch.Tensor,

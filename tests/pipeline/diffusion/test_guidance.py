@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
-from segue.pipeline.diffusion.denoiser import ACOUSTIC, COND, NULL
+from segue.pipeline.diffusion.denoiser import COND, EMPTY, NULL
 from segue.pipeline.diffusion.guidance import KINDS, make_guidance
 from segue.pipeline.errors import RequestError
 
@@ -118,24 +118,24 @@ def test_adg_stays_finite_where_a_prediction_vanishes(zero: str) -> None:
 
 
 def test_multi_is_its_formula() -> None:
-    x, cond, acoustic, null = tensors(5, 4)
+    x, cond, shown, empty = tensors(5, 4)
     guidance = make_guidance("multi", scale=1.0, acoustic_scale=1.4, text_scale=1.2)
-    assert set(guidance.branches(0.5)) == {COND, ACOUSTIC, NULL}
-    v = guidance.combine(x, 0.5, {COND: cond, ACOUSTIC: acoustic, NULL: null}, {})
-    torch.testing.assert_close(v, null + 1.4 * (acoustic - null) + 1.2 * (cond - acoustic))
+    assert set(guidance.branches(0.5)) == {COND, NULL, EMPTY}
+    v = guidance.combine(x, 0.5, {COND: cond, NULL: shown, EMPTY: empty}, {})
+    torch.testing.assert_close(v, empty + 1.4 * (shown - empty) + 1.2 * (cond - shown))
 
 
 @pytest.mark.parametrize(
     ("a", "b", "branches"),
-    [(1.0, 1.0, {COND}), (1.3, 1.3, {COND, NULL}), (1.0, 1.5, {COND, ACOUSTIC}), (1.0, 0.0, {ACOUSTIC}), (0.0, 0.0, {NULL})],
+    [(1.0, 1.0, {COND}), (1.3, 1.3, {COND, EMPTY}), (1.0, 1.5, {COND, NULL}), (1.0, 0.0, {NULL}), (0.0, 0.0, {EMPTY})],
 )
 def test_multi_asks_for_no_branch_of_no_weight(a: float, b: float, branches: set[str]) -> None:
     guidance = make_guidance("multi", scale=1.0, acoustic_scale=a, text_scale=b)
     assert set(guidance.branches(0.5)) == branches
-    x, cond, acoustic, null = tensors(6, 4)
-    preds = {COND: cond, ACOUSTIC: acoustic, NULL: null}
+    x, cond, shown, empty = tensors(6, 4)
+    preds = {COND: cond, NULL: shown, EMPTY: empty}
     v = guidance.combine(x, 0.5, {k: preds[k] for k in guidance.branches(0.5)}, {})
-    torch.testing.assert_close(v, null + a * (acoustic - null) + b * (cond - acoustic), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(v, empty + a * (shown - empty) + b * (cond - shown), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -152,7 +152,7 @@ def test_a_batch_is_its_items(kind: str) -> None:
     together, alone = {}, [{}, {}, {}]
     for step in range(3):
         x, *preds = tensors(20 + step, 4, (3, 20, 6))
-        named = dict(zip((COND, NULL, ACOUSTIC), preds, strict=True))
+        named = dict(zip((COND, NULL, EMPTY), preds, strict=True))
         needed = {k: named[k] for k in guidance.branches(0.5)}
         v = guidance.combine(x, 0.5, needed, together)
         for i in range(3):

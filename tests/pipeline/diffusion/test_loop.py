@@ -143,7 +143,7 @@ def test_forwards_are_rows_per_take_whatever_the_strength(
 
 @pytest.mark.parametrize("kind", ["cfg", "apg", "adg", "multi"])
 def test_no_second_branch_outside_the_interval(fields, recorder, noise, kind: str) -> None:
-    condition = guided(fields, 1.0) | {"acoustic": fields.gaussian(0.5, 0.5)}
+    condition = guided(fields, 1.0) | {"empty": fields.gaussian(0.5, 0.5)}
     net = recorder()
     guidance = make_guidance(kind, scale=4.0, interval=(0.3, 0.7))
     ts = timesteps("linear", 10, 1.0)

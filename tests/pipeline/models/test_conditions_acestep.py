@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from segue.pipeline.conditioning import format_lyrics, format_text, instruction_for
-from segue.pipeline.diffusion.denoiser import ACOUSTIC, COND, NULL
+from segue.pipeline.diffusion.denoiser import COND, EMPTY, NULL
 from segue.pipeline.errors import RequestError
 from segue.pipeline.models.acestep import reference_frames
 from segue.pipeline.models.base import ConditionRequest
@@ -64,9 +64,25 @@ def test_branches_come_in_the_order_asked_for(pool):
     torch.testing.assert_close(denoiser.velocity(x, 0.5, (NULL,))[0], null, rtol=1e-5, atol=1e-6)
     assert not cond.is_inference() and (cond - null).abs().max() > 1e-4
     with pytest.raises(ValueError, match="each once"):
-        denoiser.velocity(x, 0.5, (COND, ACOUSTIC))
+        denoiser.velocity(x, 0.5, (COND, "acoustic"))
     with pytest.raises(ValueError, match="40 frames"):
         denoiser.velocity(x[:, :-1], 0.5, (COND,))
+
+
+def test_the_empty_branch_is_a_generation_without_text(pool):
+    """What a guidance of two scales pulls away from: the null branch of the same takes with nothing shown."""
+    model, x = pool.model("base"), torch.randn(2, FRAMES, DIM)
+    shown = [request(context="source", source=torch.randn(FRAMES, DIM), instruction=instruction_for("extract", track="drums"))
+             for _ in range(2)]  # fmt: skip
+    denoiser, generation = model.denoiser(), model.denoiser()
+    denoiser.switch(model.conditions(shown))
+    generation.switch(model.conditions([request(), request()]))
+    cond, null, empty = denoiser.velocity(x, 0.5, (COND, NULL, EMPTY))
+    torch.testing.assert_close(empty, generation.velocity(x, 0.5, (NULL,))[0], rtol=1e-5, atol=1e-6)
+    for alone, row in ((COND, cond), (NULL, null), (EMPTY, empty)):
+        torch.testing.assert_close(denoiser.velocity(x, 0.5, (alone,))[0], row, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(denoiser.velocity(x, 0.5, (EMPTY, COND))[0], empty, rtol=1e-5, atol=1e-6)
+    assert (null - empty).abs().max() > 1e-4
 
 
 def test_velocity_before_a_segment_says_so(pool):
