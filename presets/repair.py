@@ -90,10 +90,8 @@ def repair_preset(
     for number, plan in enumerate(plans):
         for name, fields in plan.stages.items():
             own = {**fields, **({"variant": variant} if variant and fields.get("type") in SERVED_BY_ALL else {})}
-            if "source" in own:
-                own["source"] = _named(number, plan, own["source"])
-            if "sources" in own:
-                own["sources"] = [_named(number, plan, source) for source in own["sources"]]
+            own |= {key: _named(number, plan, own[key]) for key in ("source", "keep") if isinstance(own.get(key), str)}
+            own |= {key: [_named(number, plan, name) for name in own[key]] for key in ("sources", "estimates") if key in own}
             stages[_stage_name(number, name)] = own
         stages[_scored(number)] = {"type": "score", "source": _stage_name(number, plan.result), "profile": profile}
     document: dict[str, Any] = {

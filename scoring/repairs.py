@@ -117,7 +117,8 @@ def _repaint(report: QualityReport, costs: Mapping[str, float]) -> list[RepairPl
 
 
 def _relego(report: QualityReport, costs: Mapping[str, float], tracks: Collection[str] | None) -> list[RepairPlan]:
-    """A plan for each stem that carries defects: the other stems are extracted and laid together, the stem is made anew."""
+    """A plan for each stem that carries defects: the other stems are cut out of the clip, by extracts of all, and laid together;
+    the stem is made anew."""
     found = []
     for track in report.stems:
         carried = {d.type for d in report.defects if d.evidence.get("stem") == track}
@@ -125,7 +126,9 @@ def _relego(report: QualityReport, costs: Mapping[str, float], tracks: Collectio
         others = [other for other in report.stems if other != track]
         if not names or not others or (tracks is not None and not set(report.stems) <= set(tracks)):
             continue
-        stages: dict[str, dict[str, Any]] = {o: {"type": "extract", "source": CLIP, "track": o} for o in others}
+        extracts = {f"{one}_extract": {"type": "extract", "source": CLIP, "track": one} for one in report.stems}
+        cut = {"type": "wiener", "source": CLIP, "estimates": list(extracts), "exhaustive": True}
+        stages: dict[str, dict[str, Any]] = {**extracts, **{o: {**cut, "keep": f"{o}_extract"} for o in others}}
         source = others[0]
         if len(others) > 1:
             source = "rest"

@@ -77,4 +77,9 @@ def test_an_offset_in_the_bass_is_found_in_the_bass_and_played_anew():
     assert offset.evidence["stem"] == "bass"
     plan = next(p for p in repair_plans(report) if p.name == "lego-bass")
     assert plan.result == "anew" and plan.stages["anew"]["track"] == "bass" and plan.stages["anew"]["keep_source"]
-    assert plan.stages["rest"]["sources"] == [n for n in stems if n != "bass"]
+    others = [n for n in stems if n != "bass"]
+    assert plan.stages["rest"]["sources"] == others
+    for other in others:  # cut out of the clip by extracts of all stems, the spoilt one too, which takes its share with it
+        cut = plan.stages[other]
+        assert cut["type"] == "wiener" and cut["keep"] == f"{other}_extract" and cut["exhaustive"]
+        assert cut["estimates"] == [f"{n}_extract" for n in stems]

@@ -14,7 +14,7 @@ from segue.training.evaluation.bench import CHOICE_FIRST_SEED, Bench, make_liste
 from segue.training.evaluation.captions import followed, generated
 from segue.training.evaluation.covers import judge_covers
 from segue.training.evaluation.repainting import judge_repaint
-from segue.training.evaluation.stems import judge_added
+from segue.training.evaluation.stems import judge_added, judge_extract
 
 pytestmark = pytest.mark.xdist_group("shipped")  # one process: what they share is made once
 
@@ -58,12 +58,22 @@ def test_repaint_copies_what_it_is_shown(bench):
 
 
 @pytest.mark.slow
-def test_complete_plays_tracks_that_were_asked_for(bench):
-    figures = judge_added(bench, steps=12)["complete"]
-    assert figures["present"] > figures["absent"] + 0.15
+def test_tracks_that_were_asked_for_are_added(bench):
+    figures = judge_added(bench, steps=12)
+    assert figures["complete"]["present"] > figures["complete"]["absent"] + 0.15
+    assert figures["lego"]["present"] > figures["lego"]["absent"] + 0.15
+
+
+@pytest.mark.slow
+def test_a_stem_is_cut_out_of_the_mix(bench):
+    figures = judge_extract(bench)
+    assert figures["together"]["si_sdr_gain_db"] > 3 and figures["together"]["lsd_below_mix"] > 0.6
+    assert figures["together"]["si_sdr_gain_db"] > figures["alone"]["si_sdr_gain_db"] > figures["made"]["si_sdr_gain_db"]
 
 
 @pytest.mark.slow
 def test_a_cover_follows_its_source_less_and_less(bench):
-    strengths = judge_covers(bench, "turbo", 8)["strengths"]
+    figures = judge_covers(bench, "turbo", 8)
+    strengths, following = figures["strengths"], figures["following"]
     assert strengths["1.0"]["similarity"] > strengths["0.5"]["similarity"] > strengths["0.0"]["similarity"]
+    assert following["0.0"]["mean"] > following["1.0"]["mean"]

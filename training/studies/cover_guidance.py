@@ -2,7 +2,8 @@
 
 Question 2 of the seed: does guidance interact with cover strength, and does less guidance in the caption-only phase give
 more freedom? A grid of strength and scale (classifier-free), and for strengths between 0 and 1 guidance in the first phase
-only, in the second only, in both. Figures: chroma similarity to the source, agreement with the caption's tracks.
+only, in the second only, in both. And a grid of two scales, one for the source and one for the text (guidance ``multi``), at
+strength 0.9. Figures: chroma similarity to the source, agreement with the caption's tracks.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..evaluation.listeners import agreement, present
 from .command import carry_out, parser_of
 
 STRENGTHS, SCALES, STEPS = (1.0, 0.9, 0.7, 0.5, 0.3), (1.0, 3.0, 5.0, 7.0), 30
+SOURCE_SCALES, TEXT_SCALES = (1.0, 2.0, 3.0, 5.0), (1.0, 2.0, 3.0)
 
 
 def covered(bench: Bench, variant: str, strength: float, guidance: Guidance) -> dict[str, float]:
@@ -65,26 +67,40 @@ def study(bench: Bench, variant: str) -> dict[str, Any]:
         str(strength): {name: covered(bench, variant, strength, g) for name, g in phases(strength, 5.0).items()}
         for strength in (0.7, 0.5)
     }
-    return {"variant": variant, "steps": STEPS, "clips": len(bench.clips), "grid": grid, "phases_at_scale_5": by_phase}
+    two_scales = {
+        str(source): {
+            str(text): covered(bench, variant, 0.9, Guidance(kind="multi", acoustic_scale=source, text_scale=text))
+            for text in TEXT_SCALES
+        }
+        for source in SOURCE_SCALES
+    }
+    return {"variant": variant, "steps": STEPS, "clips": len(bench.clips), "grid": grid, "phases_at_scale_5": by_phase,
+            "two_scales_at_strength_0.9": two_scales}  # fmt: skip
 
 
 def draw(results: list[dict[str, Any]], out: Path) -> None:
-    """Two heat maps a variant: similarity to the source, agreement with the caption."""
+    """Four heat maps a variant: similarity to the source and agreement with the caption, by strength and scale, by two scales."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(len(results), 2, figsize=(9, 3.6 * len(results)), squeeze=False)
+    figure, axes = plt.subplots(len(results), 4, figsize=(17, 3.6 * len(results)), squeeze=False)
+    maps = (
+        ("grid", SCALES, "guidance scale", STRENGTHS, "cover strength", ""),
+        ("two_scales_at_strength_0.9", TEXT_SCALES, "scale of the text", SOURCE_SCALES, "scale of the source", ", strength 0.9"),
+    )
     for row, result in zip(axes, results, strict=True):
-        for axis, figure_name in zip(row, ("similarity", "instruments"), strict=True):
-            values = np.array([[result["grid"][str(s)][str(g)][figure_name] for g in SCALES] for s in STRENGTHS])
+        for place, axis in enumerate(row):
+            name, across, x_label, up, y_label, at = maps[place // 2]
+            figure_name = ("similarity", "instruments")[place % 2]
+            values = np.array([[result[name][str(u)][str(a)][figure_name] for a in across] for u in up])
             axis.imshow(values, aspect="auto", cmap="viridis")
             for (y, x), value in np.ndenumerate(values):
                 axis.text(x, y, f"{value:.2f}", ha="center", va="center", color="w", fontsize=9)
-            axis.set_xticks(range(len(SCALES)), [f"{g:g}" for g in SCALES])
-            axis.set_yticks(range(len(STRENGTHS)), [f"{s:g}" for s in STRENGTHS])
-            axis.set(xlabel="guidance scale", ylabel="cover strength", title=f"{result['variant']}: {figure_name}")
+            axis.set_xticks(range(len(across)), [f"{g:g}" for g in across])
+            axis.set_yticks(range(len(up)), [f"{s:g}" for s in up])
+            axis.set(xlabel=x_label, ylabel=y_label, title=f"{result['variant']}: {figure_name}{at}")
     figure.tight_layout()
     figure.savefig(out, dpi=80)
     plt.close(figure)
