@@ -18,7 +18,7 @@ from ..pipeline.context import Context, Job, Result
 from ..pipeline.errors import Problem
 from ..pipeline.scope import Scope
 from ..pipeline.spec import Name, Stage
-from ..pipeline.take import Audio, Take
+from ..pipeline.take import Audio
 from .score import model_training, worst_training
 
 WINDOW_S = 0.085  # the next power of two samples: 2048 at 24 kHz, 4096 at 44.1 and 48 kHz
@@ -67,7 +67,14 @@ class Wiener(Stage):
 
     def _one(self, job: Job, ctx: Context) -> Result:
         mix = ctx.audio(job.source)
-        estimates = torch.stack([_like(mix, ctx, job.sources[f"estimates[{i}]"]) for i in range(len(self.estimates))])
+        audios = [ctx.audio(job.sources[f"estimates[{i}]"]) for i in range(len(self.estimates))]
+        highest = max(audio.rate_hz for audio in audios)
+        if highest < mix.rate_hz:
+            ctx.warn(
+                f"stage '{ctx.stage}': the estimates end at {highest / 2000:g} kHz and the mix at {mix.rate_hz / 2000:g} kHz; "
+                "what lies above is in no stem"
+            )
+        estimates = torch.stack([_like(mix, audio) for audio in audios])
         kept = self.estimates.index(self.keep) if self.keep is not None else 0
         stem = wiener_stems(mix.samples, estimates, mix.rate_hz, exhaustive=self.exhaustive)[kept]
         facts: dict[str, Any] = {"kept": self.estimates[kept], "estimates": list(self.estimates)}
@@ -78,9 +85,9 @@ class Wiener(Stage):
         return Result(audio=Audio(stem.contiguous(), mix.rate_hz), facts=facts)
 
 
-def _like(mix: Audio, ctx: Context, take: Take) -> torch.Tensor:
-    """The take's samples at the mix's rate, with its channels and its length `[C, T]`."""
-    samples = remix(resample(ctx.audio(take), mix.rate_hz), mix.channels).samples[:, : mix.samples.shape[-1]]
+def _like(mix: Audio, audio: Audio) -> torch.Tensor:
+    """The samples at the mix's rate, with its channels and its length `[C, T]`."""
+    samples = remix(resample(audio, mix.rate_hz), mix.channels).samples[:, : mix.samples.shape[-1]]
     return torch.nn.functional.pad(samples, (0, mix.samples.shape[-1] - samples.shape[-1]))
 
 

@@ -26,6 +26,12 @@ RATE_HZ = 24_000
 class Surroundings:
     stage = "cut"
 
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
     def audio(self, take: Take, rate_hz: int | None = None, channels: int | None = None) -> Audio:
         return take.signal.audio()
 
@@ -38,11 +44,11 @@ def take(samples: torch.Tensor, rate_hz: int = RATE_HZ) -> Take:
     return Take("x", 0, 0, Prompt(), "k", Signal(Audio(samples, rate_hz), None, None))  # type: ignore[arg-type]
 
 
-def cut(mix: Take, *estimates: Take, **spec: object) -> Audio:
+def cut(mix: Take, *estimates: Take, around: Surroundings | None = None, **spec: object) -> Audio:
     names = tuple(f"e{i}" for i in range(len(estimates)))
     stage = Wiener(source="mix", estimates=names, **spec)  # type: ignore[arg-type]
     sources = {"source": mix, **{f"estimates[{i}]": e for i, e in enumerate(estimates)}}
-    (result,) = stage.run([Job(0, 0, Prompt(), sources, "k")], Surroundings())  # type: ignore[arg-type]
+    (result,) = stage.run([Job(0, 0, Prompt(), sources, "k")], around or Surroundings())  # type: ignore[arg-type]
     assert result.audio is not None
     return result.audio
 
@@ -107,6 +113,25 @@ def test_the_stage_takes_estimates_of_other_rates_channels_and_lengths() -> None
     highs = cut(mix, mono_48k, stereo, keep="e1")
     assert torch.allclose(highs.samples[0, inner], high[inner], atol=0.01)
     assert float(highs.samples[1, inner].abs().max()) < 0.01  # claimed on both sides, but it only plays on the left
+
+
+def test_a_mix_that_reaches_higher_than_all_estimates_is_told() -> None:
+    around = Surroundings()
+    cut(take(noise(2, 48_000), 48_000), take(noise(2, 24_000)), around=around)
+    assert around.warnings == ["stage 'cut': the estimates end at 12 kHz and the mix at 24 kHz; what lies above is in no stem"]
+    quiet = Surroundings()
+    cut(take(noise(2, 24_000)), take(noise(2, 24_000)), take(noise(1, 48_000), 48_000), around=quiet)
+    assert not quiet.warnings
+
+
+def test_exhaustive_estimates_share_all_of_the_mix() -> None:
+    """However quiet they are, together they get everything; otherwise what they leave stays out."""
+    mix, estimates = noise(2, RATE_HZ), 1e-3 * noise(3, 2, RATE_HZ, seed=1)
+    assert torch.allclose(wiener_stems(mix, estimates, RATE_HZ, exhaustive=True).sum(0), mix, atol=1e-4)
+    assert float(wiener_stems(mix, estimates, RATE_HZ).sum(0).abs().max()) < 0.05
+    a, b = take(estimates[0]), take(estimates[1])
+    loud, quiet = cut(take(mix), a, b, exhaustive=True).samples, cut(take(mix), a, b).samples
+    assert float(loud.square().sum()) > 100 * float(quiet.square().sum())
 
 
 def test_what_can_not_be_is_told() -> None:
