@@ -36,6 +36,7 @@ MINIMAL: dict[str, dict[str, Any]] = {
     "lego": {"source": "clip", "track": "drums"},
     "complete": {"source": "clip", "tracks": ["drums"]},
     "separate": {"source": "clip", "stem": "drums"},
+    "wiener": {"source": "clip", "estimates": ["judged"]},
     "mix": {"sources": ["clip", "judged"]},
     "select": {"source": "judged"},
 }
