@@ -20,12 +20,12 @@ from .tonal_balance import bite_db, bite_severity
 _LOWEST_HZ, _NOTES_HZ = 1_400.0, 2_000.0  # of a resonance, and up to where notes lie; below, one with vibrato is as wide
 _DB_AN_OCTAVE = 1.0  # so much more is asked below the second, for each octave
 _MOST, _WITHIN, _BESIDE = 0.9, 24, 4  # of the bands (of 1/48 octave) within half an octave, but for those beside it
-_EACH_DB, _SIDES_DB, _SHORT_DB = 10.0, 6.0, 5.0  # at most, of one way to look, over its own sides, and in short frames
-_SHARE, _STANDS_DB = 1 / 6, 7.5
+_EACH_DB, _SIDES_DB, _SHORT_DB = 10.0, 4.0, 5.0  # at most, of one way to look, over its own sides, and in short frames
+_SHARE, _STANDS_DB = 1 / 6, 6.0
 _MILD_DB, _WORST_DB = 7.0, 18.0
 _LINE_DB = 12.0
+_HIT_DB, _HIT_TWICE = 2.0, 2.0
 _SELDOM, _OFTEN = 0.2, 0.4  # quantiles: four frames of five lie above, and three of five
-_CORE_DB = (-10.0, 15.0)  # what a frame counts in a mean
 _FRAMES = 8
 _WIDE, _CORE, _WEAKEST = 1 / 30, 1 / 80, 0.2  # octaves to either side; of its bins
 _SHORT_S, _SHORT_WIDTH = 0.03, 1 / 60
@@ -108,9 +108,9 @@ def _over_sides_db(level: Array) -> Array:
     return np.asarray(level - np.maximum(padded[: -2 * _BESIDE], padded[2 * _BESIDE :]))
 
 
-def _capped(levels: list[Array]) -> Array:
-    """Sum of what a band stands out by in each way, dB: `[B]`."""
-    return np.asarray(np.clip([over_most_db(level) for level in levels], 0.0, _EACH_DB).sum(axis=0))
+def _capped(level: Array) -> Array:
+    """What a band counts for, of one way to look, dB."""
+    return np.clip(over_most_db(level), 0.0, _EACH_DB)
 
 
 def _rings_db(a: Analysis) -> tuple[Array, list[Array]]:
@@ -118,27 +118,29 @@ def _rings_db(a: Analysis) -> tuple[Array, list[Array]]:
     the levels `[B]` that were looked at.
 
     A resonance lifts whatever is played, so it stands out (`over_most_db`) in every way one can look: between the partials within
-    ±1/30 octave (`Tones.narrow_db`) and within ±1/80 in four frames of five, in the latter's mean as well, in what lies between
-    the partials of the mean level, and in the mean power. It has two sides (`_over_sides_db`), where the mode of a cymbal is
-    wide. And it stands out in two short frames of five, in which what wavers is somewhere else. A note does some of that, and
-    far: so of each at most 10 dB count (6, 5). What in three short frames of five stands out by 12 dB more than in long ones is
-    a line that comes and goes: what is more is taken off. A sixth of it all, less 1 dB an octave below 2 kHz, where notes are."""
+    ±1/30 octave (`Tones.narrow_db`) and within ±1/80 in four frames of five, in what lies between the partials of the mean level,
+    and in the mean power. It has two sides (`_over_sides_db`), where the mode of a cymbal is wide, and it stands out in two short
+    frames of five, in which what wavers is somewhere else. A note does some of that, and far: so of each way at most 10 dB count
+    (4 of the sides, 5 of the short frames). What stands out in long frames by 2 dB more than in two short ones of five is hit now
+    and then, as a drum is, and what does in three short frames of five by 12 dB more than in long ones is a line that comes and
+    goes: what is more is taken off (twice of the one). A sixth of it all, less 1 dB an octave below 2 kHz, where notes are."""
     hz, t = a.tones.narrow_hz, a.tones
     bin_hz, typical = float(t.frequencies[1]), t.typical_db[None]
-    all_of_it = np.quantile(t.narrow_db, _SELDOM, axis=0)
-    levels = [all_of_it, _weakest(typical, hz, _CORE, bin_hz)[0], _mean_db(t.power[None], hz, _WIDE, bin_hz)[0]]
-    rings = _capped(levels) + np.clip(_over_sides_db(_weakest(typical, hz, _WIDE, bin_hz)[0]), 0.0, _SIDES_DB)
-    rings = _SHARE * rings + _DB_AN_OCTAVE * np.log2(np.minimum(hz / _NOTES_HZ, 1.0))
+    wide = np.quantile(t.narrow_db, _SELDOM, axis=0)
+    levels = [wide, _weakest(typical, hz, _CORE, bin_hz)[0], _mean_db(t.power[None], hz, _WIDE, bin_hz)[0]]
+    sides = np.clip(_over_sides_db(_weakest(typical, hz, _WIDE, bin_hz)[0]), 0.0, _SIDES_DB)
+    rings = _SHARE * (sum(map(_capped, levels)) + sides) + _DB_AN_OCTAVE * np.log2(np.minimum(hz / _NOTES_HZ, 1.0))
     rings[hz < _LOWEST_HZ] = -np.inf
-    if rings.max() + _SHARE * (2 * _EACH_DB + _SHORT_DB) <= _STANDS_DB:
+    if rings.max() + _SHARE * (_EACH_DB + _SHORT_DB) <= _STANDS_DB:
         return rings, levels
-    core = _core_db(a, hz)
-    levels.append(np.quantile(core, _SELDOM, axis=0))
-    rings += _SHARE * _capped([levels[-1], np.clip(core, *_CORE_DB).mean(axis=0)])
+    core = np.quantile(_core_db(a, hz), _SELDOM, axis=0)
+    levels.append(core)
+    rings += _SHARE * _capped(core)
     if rings.max() + _SHARE * _SHORT_DB <= _STANDS_DB:
         return rings, levels
     often, less_often = np.quantile(_short_db(a, hz), (_OFTEN, 1 - _OFTEN), axis=0)
-    rings += _SHARE * (np.clip(less_often, -_SHORT_DB, _SHORT_DB) - np.maximum(often - all_of_it - _LINE_DB, 0.0))
+    hit, line = np.maximum(core - less_often - _HIT_DB, 0.0), np.maximum(often - wide - _LINE_DB, 0.0)
+    rings += _SHARE * (np.clip(less_often, -_SHORT_DB, _SHORT_DB) - _HIT_TWICE * hit - line)
     return rings, levels
 
 
