@@ -51,7 +51,7 @@ _SENTENCES = (
 class Sound:
     """Clean samples `[C, T]`, float32. ``kind``: music, drums, sustained or speech; ``source``: how it was made; ``expected``:
     what was asked of it and is true of it; ``has``: types of defect that are true of it as it is; ``nearly``: those of which it
-    has, as it is, nearly as much as what is put in at the first audible strength, so that it is no example of a clean sound;
+    has, as it is, nearly as much as what is put in at the first audible strength, so that it is an example of neither;
     ``beat_marked``: whether its notes mark its beats (see `_beat_marked`)."""
 
     kind: str
@@ -83,10 +83,11 @@ def faded(x: np.ndarray, rate_hz: int, in_s: float = 0.03, out_s: float = 0.3) -
 
 def _composed(clip: Clip, kind: str, source: str, samples: np.ndarray, rate_hz: int = 0) -> Sound:
     """A sound of a composed clip with its facts; drums have no key. Instruments that bite as much as what is put in are harsh,
-    and those that nearly do are no example of what isn't."""
+    and those that nearly do are an example of neither."""
     expected = Expected(clip.bpm, None if kind == "drums" else clip.keyscale, STRIDES)
     rate_hz = rate_hz or clip.rate_hz
-    has, nearly = (("harsh",) if measure(samples, rate_hz) else () for measure in (bites, nearly_bites))
+    has = ("harsh",) if bites(samples, rate_hz) else ()
+    nearly = ("harsh",) if nearly_bites(samples, rate_hz) else ()
     return Sound(kind, source, clip.seed, faded(samples, rate_hz), rate_hz, expected, has, nearly, _beat_marked(clip))
 
 
