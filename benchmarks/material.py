@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from injectors.balance import bites
+from injectors.balance import bites, nearly_bites
 from segue.pipeline.errors import RequestError
 from segue.scoring.expected import Expected
 from segue.training.corpus import Clip, make_clip
@@ -50,8 +50,9 @@ _SENTENCES = (
 @dataclass(frozen=True, eq=False)
 class Sound:
     """Clean samples `[C, T]`, float32. ``kind``: music, drums, sustained or speech; ``source``: how it was made; ``expected``:
-    what was asked of it and is true of it; ``has``: types of defect that are true of it as it is; ``beat_marked``: whether
-    its notes mark its beats (see `_beat_marked`)."""
+    what was asked of it and is true of it; ``has``: types of defect that are true of it as it is; ``nearly``: those of which it
+    has, as it is, nearly as much as what is put in at the first audible strength, so that it is an example of neither;
+    ``beat_marked``: whether its notes mark its beats (see `_beat_marked`)."""
 
     kind: str
     source: str
@@ -60,6 +61,7 @@ class Sound:
     rate_hz: int
     expected: Expected = field(default=Expected(strides=STRIDES))
     has: tuple[str, ...] = ()
+    nearly: tuple[str, ...] = ()
     beat_marked: bool = True
 
     def knows(self, fact: str) -> bool:
@@ -80,11 +82,13 @@ def faded(x: np.ndarray, rate_hz: int, in_s: float = 0.03, out_s: float = 0.3) -
 
 
 def _composed(clip: Clip, kind: str, source: str, samples: np.ndarray, rate_hz: int = 0) -> Sound:
-    """A sound of a composed clip with its facts; drums have no key. Instruments that bite as much as what is put in are harsh."""
+    """A sound of a composed clip with its facts; drums have no key. Instruments that bite as much as what is put in are harsh,
+    and those that nearly do are an example of neither."""
     expected = Expected(clip.bpm, None if kind == "drums" else clip.keyscale, STRIDES)
     rate_hz = rate_hz or clip.rate_hz
     has = ("harsh",) if bites(samples, rate_hz) else ()
-    return Sound(kind, source, clip.seed, faded(samples, rate_hz), rate_hz, expected, has, _beat_marked(clip))
+    nearly = ("harsh",) if nearly_bites(samples, rate_hz) else ()
+    return Sound(kind, source, clip.seed, faded(samples, rate_hz), rate_hz, expected, has, nearly, _beat_marked(clip))
 
 
 def _beat_marked(clip: Clip) -> bool:

@@ -108,5 +108,11 @@ def bites(x: np.ndarray, rate_hz: int) -> bool:
     return _over_tilt_db(*_sixths(x, rate_hz)) >= BITE_DB[2]
 
 
+def nearly_bites(x: np.ndarray, rate_hz: int) -> bool:
+    """Whether a sound as it is lies between the last strength that is not audible and the first that is, and nearer to that: it
+    can be called neither clean nor harsh."""
+    return (BITE_DB[1] + BITE_DB[2]) / 2 <= _over_tilt_db(*_sixths(x, rate_hz)) < BITE_DB[2]
+
+
 def biting(x: np.ndarray, rate_hz: int, level: int, rng: np.random.Generator) -> Whole:
     return _brought_to(x, rate_hz, _over_tilt_db, BITE_DB, level, rng.uniform(0.93, 1.08) * np.array([2_500.0, 3_900.0]), 1.6)

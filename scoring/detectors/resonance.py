@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import median_filter
 
 from ..analysis import Analysis
 from ..report import Defect
@@ -15,17 +17,19 @@ from ..tones import FRAME_S, Tones
 from .found import found
 from .tonal_balance import bite_db, bite_severity
 
-_LOWEST_HZ = 1_400.0  # of a resonance; below, a note with vibrato fills bands as wide as these
-_SELDOM, _SHORT_SELDOM = 0.2, 0.4
-_STANDS_DB, _WORST_DB = 4.3, 14.0
-_BANDS, _BROAD, _MOST_DB = 5, 2.5, 10.0  # a resonance has sides: these bands about it stand out as well, by their mean
-_AWAY = 1 / 5  # octaves; nearer, it is the same, or its skirt,
-_LINE_DB, _LINE_SHORT_DB = 14.0, 26.0  # by so much more at most does the middle of a resonance stand out than all of it
-_RIVAL = 0.8  # of what the next stands out by: a sound of many such bands has none that rings, but one beside a formant does
+_LOWEST_HZ, _NOTES_HZ = 1_400.0, 2_000.0  # of a resonance, and up to where notes lie; below, one with vibrato is as wide
+_DB_AN_OCTAVE = 1.0  # so much more is asked below the second, for each octave
+_MOST, _WITHIN, _BESIDE = 0.9, 24, 4  # of the bands (of 1/48 octave) within half an octave, but for those beside it
+_EACH_DB, _SIDES_DB, _SHORT_DB = 10.0, 4.0, 5.0  # at most, of one way to look, over its own sides, and in short frames
+_SHARE, _STANDS_DB = 1 / 6, 6.0
+_MILD_DB, _WORST_DB = 7.0, 18.0
+_LINE_DB = 12.0
+_HIT_DB, _HIT_TWICE = 2.0, 2.0
+_SELDOM, _OFTEN = 0.2, 0.4  # quantiles: four frames of five lie above, and three of five
 _FRAMES = 8
-_CORE, _WEAKEST = 1 / 80, 0.2  # octaves to either side; of its bins
+_WIDE, _CORE, _WEAKEST = 1 / 30, 1 / 80, 0.2  # octaves to either side; of its bins
 _SHORT_S, _SHORT_WIDTH = 0.03, 1 / 60
-_SURROUNDINGS = 33  # bands of 1/48 octave
+_SURROUNDINGS = 33  # bands
 _LEAST = 1e-10
 
 _LOWEST_COMB_HZ = 100.0  # lines closer than this can't be told apart here
@@ -46,61 +50,116 @@ def _over_surroundings(level: Array) -> Array:
     return np.asarray(level - median_filter(level, size=(1, _SURROUNDINGS), mode="nearest"))
 
 
+def _bins(hz: Array, octaves: float, bin_hz: float) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
+    """First and past the last of the bins within so many octaves to either side."""
+    low, high = (np.round(hz * 2 ** (side * octaves) / bin_hz).astype(int) for side in (-1, 1))
+    return low, np.maximum(high, low + 1) + 1
+
+
+def _weakest(level: Array, hz: Array, octaves: float, bin_hz: float) -> Array:
+    """The weakest fifth of the bins around each frequency, of a level or a power `[n, F]`: `[n, B]`."""
+    out = np.zeros((len(level), hz.size), np.float32)
+    for k, (first, end) in enumerate(zip(*_bins(hz, octaves, bin_hz), strict=True)):
+        rank = int(_WEAKEST * (end - first - 1))
+        out[:, k] = np.partition(level[:, first:end], rank, axis=1)[:, rank]
+    return out
+
+
+def _mean_db(power: Array, hz: Array, octaves: float, bin_hz: float) -> Array:
+    """Level of the mean power `[n, F]` around each frequency, dB: `[n, B]`."""
+    low, high = _bins(hz, octaves, bin_hz)
+    total = np.cumsum(np.pad(power.astype(np.float64), ((0, 0), (1, 0))), axis=1)
+    return np.asarray(10 * np.log10((total[:, high] - total[:, low]) / (high - low) + 1e-20))
+
+
 def _core_db(a: Analysis, hz: Array) -> Array:
     """As `Tones.narrow_db`, in a band of ±1/80 octave: `[n, B]`."""
     n_fft = 1 << int(np.ceil(np.log2(FRAME_S * a.rate_hz)))
-    low, high = (np.round(hz * 2 ** (side * _CORE) * n_fft / a.rate_hz).astype(int) for side in (-1, 1))
-    rows = []
-    for power in _levels(a.samples, n_fft, 2, 1e-5):
-        weak = np.zeros((len(power), hz.size), np.float32)
-        for k, (first, end) in enumerate(zip(low, high + 1, strict=True)):
-            rank = int(_WEAKEST * (end - first - 1))
-            weak[:, k] = np.partition(power[:, first:end], rank, axis=1)[:, rank]
-        rows.append(_over_surroundings(10 * np.log10(weak)))
-    return np.concatenate(rows)
+    levels = _levels(a.samples, n_fft, 2, 1e-5)
+    return np.concatenate([_over_surroundings(10 * np.log10(_weakest(p, hz, _CORE, a.rate_hz / n_fft))) for p in levels])
 
 
 def _short_db(a: Analysis, hz: Array) -> Array:
     """How far the mean power within ±1/60 octave lies above that of a third of an octave to either side (their median) in
     frames of 30 to 60 ms, in which a partial with vibrato is at one place: `[n, B]`."""
     n_fft = 1 << int(np.ceil(np.log2(_SHORT_S * a.rate_hz)))
-    low, high = (np.round(hz * 2 ** (side * _SHORT_WIDTH) * n_fft / a.rate_hz).astype(int) for side in (-1, 1))
-    high = np.maximum(high, low + 1) + 1
-    rows = []
-    for power in _levels(a.samples, n_fft, 2, 1e-4):
-        total = np.cumsum(np.pad(power.astype(np.float64), ((0, 0), (1, 0))), axis=1)
-        rows.append(_over_surroundings(10 * np.log10((total[:, high] - total[:, low]) / (high - low))))
-    return np.concatenate(rows)
+    levels = _levels(a.samples, n_fft, 2, 1e-4)
+    return np.concatenate([_over_surroundings(_mean_db(p, hz, _SHORT_WIDTH, a.rate_hz / n_fft)) for p in levels])
+
+
+def over_most_db(level: Array) -> Array:
+    """How far each band `[B]`, of 1/48 octave, lies above nine tenths of those within half an octave of it; the three to either
+    side, which a resonance lifts as well, are left out.
+
+    >>> level = np.zeros(97)
+    >>> level[38:54], level[80] = 3.0, 8.0  # something wide, and one band
+    >>> over_most_db(level)[[45, 80]].tolist()
+    [0.0, 8.0]
+    """
+    around = sliding_window_view(np.pad(level, _WITHIN, mode="edge"), 2 * _WITHIN + 1)
+    beside = np.concatenate([around[:, : _WITHIN - _BESIDE + 1], around[:, _WITHIN + _BESIDE :]], axis=1)
+    rank = round(_MOST * (beside.shape[1] - 1))
+    return np.asarray(level - np.partition(beside, rank, axis=1)[:, rank])
+
+
+def _over_sides_db(level: Array) -> Array:
+    """How far each band `[B]` lies above the higher of the two a twelfth of an octave away."""
+    padded = np.pad(level, _BESIDE, mode="edge")
+    return np.asarray(level - np.maximum(padded[: -2 * _BESIDE], padded[2 * _BESIDE :]))
+
+
+def _capped(level: Array) -> Array:
+    """What a band counts for, of one way to look, dB."""
+    return np.clip(over_most_db(level), 0.0, _EACH_DB)
+
+
+def _rings_db(a: Analysis) -> tuple[Array, list[Array]]:
+    """How surely each band of `Tones.narrow_hz` rings, dB (none more than `_STANDS_DB` where the rest need not be looked at), and
+    the levels `[B]` that were looked at.
+
+    A resonance lifts whatever is played, so it stands out (`over_most_db`) in every way one can look: between the partials within
+    ±1/30 octave (`Tones.narrow_db`) and within ±1/80 in four frames of five, in what lies between the partials of the mean level,
+    and in the mean power. It has two sides (`_over_sides_db`), where the mode of a cymbal is wide, and it stands out in two short
+    frames of five, in which what wavers is somewhere else. A note does some of that, and far: so of each way at most 10 dB count
+    (4 of the sides, 5 of the short frames). What stands out in long frames by 2 dB more than in two short ones of five is hit now
+    and then, as a drum is, and what does in three short frames of five by 12 dB more than in long ones is a line that comes and
+    goes: what is more is taken off (twice of the one). A sixth of it all, less 1 dB an octave below 2 kHz, where notes are."""
+    hz, t = a.tones.narrow_hz, a.tones
+    bin_hz, typical = float(t.frequencies[1]), t.typical_db[None]
+    wide = np.quantile(t.narrow_db, _SELDOM, axis=0)
+    levels = [wide, _weakest(typical, hz, _CORE, bin_hz)[0], _mean_db(t.power[None], hz, _WIDE, bin_hz)[0]]
+    sides = np.clip(_over_sides_db(_weakest(typical, hz, _WIDE, bin_hz)[0]), 0.0, _SIDES_DB)
+    rings = _SHARE * (sum(map(_capped, levels)) + sides) + _DB_AN_OCTAVE * np.log2(np.minimum(hz / _NOTES_HZ, 1.0))
+    rings[hz < _LOWEST_HZ] = -np.inf
+    if rings.max() + _SHARE * (_EACH_DB + _SHORT_DB) <= _STANDS_DB:
+        return rings, levels
+    core = np.quantile(_core_db(a, hz), _SELDOM, axis=0)
+    levels.append(core)
+    rings += _SHARE * _capped(core)
+    if rings.max() + _SHARE * _SHORT_DB <= _STANDS_DB:
+        return rings, levels
+    often, less_often = np.quantile(_short_db(a, hz), (_OFTEN, 1 - _OFTEN), axis=0)
+    hit, line = np.maximum(core - less_often - _HIT_DB, 0.0), np.maximum(often - wide - _LINE_DB, 0.0)
+    rings += _SHARE * (np.clip(less_often, -_SHORT_DB, _SHORT_DB) - _HIT_TWICE * hit - line)
+    return rings, levels
 
 
 def _resonance(a: Analysis) -> tuple[float, float]:
-    """Frequency in Hz of the narrow band that stands out most, and how far, less eight tenths of the next, dB; 0 where
-    nothing stands out far enough to be looked at closely. It must stand out in four ways, the least of which counts, and a
-    note does not in all: in four frames of five between the partials within ±1/30 octave (`Tones.narrow_db`) and within ±1/80;
-    with its sides, by two and a half times the mean of five bands (of each 10 dB at most), where a line has none; and in
-    three short frames of five, in which what wavers is somewhere else. Where in one of the five bands the middle stands out by
-    more than 14 dB (26 in short frames) more than all of it, it is like a line, and that is taken off."""
-    hz = a.tones.narrow_hz
-    if not hz.size:
+    """Frequency in Hz of the band that stands out most of those that ring, and how far, dB (the mean of the ways to look, as
+    much as it is); 0 where none does."""
+    if not a.tones.narrow_hz.size:
         return 0.0, 0.0
-    all_of_it = np.quantile(a.tones.narrow_db, _SELDOM, axis=0)
-    standing = np.minimum(all_of_it, _BROAD * uniform_filter1d(np.minimum(all_of_it, _MOST_DB), _BANDS, mode="nearest"))
-    standing[hz < _LOWEST_HZ] = 0.0
-    if standing.max() <= _STANDS_DB:
-        return float(hz[standing.argmax()]), 0.0
-    core, short = np.quantile(_core_db(a, hz), _SELDOM, axis=0), np.quantile(_short_db(a, hz), _SHORT_SELDOM, axis=0)
-    like_a_line = np.maximum(np.maximum(core - all_of_it - _LINE_DB, short - all_of_it - _LINE_SHORT_DB), 0.0)
-    standing = np.minimum(standing, np.minimum(core, short)) - maximum_filter1d(like_a_line, _BANDS, mode="nearest")
-    at = int(standing.argmax())
-    away = np.abs(np.log2(hz / hz[at])) >= _AWAY
-    return float(hz[at]), float(standing[at] - _RIVAL * standing[away].max(initial=0.0))
+    rings, levels = _rings_db(a)
+    if rings.max() <= _STANDS_DB:
+        return 0.0, 0.0
+    stands = np.where(rings > _STANDS_DB, np.mean([over_most_db(level) for level in levels], axis=0), -np.inf)
+    return float(a.tones.narrow_hz[stands.argmax()]), float(stands.max())
 
 
 def harsh(a: Analysis) -> Iterator[Defect]:
-    """`harsh`: one narrow resonance between 1.4 and 10 kHz that stands out whatever is played (see `_resonance`; 4.3 dB is
-    severity 0.1, 14 dB is 1; it is the weakest fifth of a fifteenth of an octave, so the peak itself is twice as high),
-    or 2 to 5 kHz more than 8.5 dB above the line through the bands around them (15 dB is 1), and more than 5.5 dB between
-    the partials too.
+    """`harsh`: one narrow resonance between 1.4 and 10 kHz that stands out whatever is played (see `_rings_db`; 7 dB and less are
+    severity 0.1, 18 dB are 1; mostly it is the weakest fifth of a narrow band, so the peak itself is higher), or 2 to 5 kHz more
+    than 8.5 dB above the line through the bands around them (15 dB is 1), and more than 5.5 dB between the partials too.
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
     >>> z = np.fft.rfft(0.1 * np.random.default_rng(0).standard_normal(48_000))
@@ -112,7 +171,7 @@ def harsh(a: Analysis) -> Iterator[Defect]:
         return
     hz, peak = _resonance(a)
     whole = (0, a.samples.shape[1])
-    ringing = 0.1 + 0.9 * (peak - _STANDS_DB) / (_WORST_DB - _STANDS_DB) if peak > _STANDS_DB else 0.0
+    ringing = 0.1 + 0.9 * max(peak - _MILD_DB, 0.0) / (_WORST_DB - _MILD_DB) if hz > 0 else 0.0
     excess = bite_db(a)
     biting = bite_severity(excess)
     if max(ringing, biting) > 0:

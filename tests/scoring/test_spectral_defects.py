@@ -237,3 +237,18 @@ def test_a_resonance_is_named_where_it_is() -> None:
     (defect,) = harsh(Analysis(bell(clip(3), 2_750, 28.0, 25.0).astype(np.float32), RATE))
     assert defect.evidence["what"] == "resonance"
     assert defect.evidence["resonance_hz"] == pytest.approx(2_750, rel=0.02)
+
+
+def test_what_rings_only_when_it_is_hit_is_no_resonance() -> None:
+    """The same bell over everything, and over a drum alone that is hit three times a second."""
+    rng = np.random.default_rng(5)
+    t = np.arange(8 * RATE) / RATE
+    bed, hits = rng.standard_normal((2, 1, t.size))
+    drum = hits * np.exp(-(t % 0.32) / 0.015)
+    assert severity(harsh, bell(0.2 * bed + drum, 2_500, 26.0, 25.0)) > 0.3
+    assert severity(harsh, 0.2 * bed + bell(drum, 2_500, 26.0, 25.0)) == 0.0
+
+
+def test_a_wide_hump_is_no_resonance() -> None:
+    noise = np.random.default_rng(6).standard_normal((1, 8 * RATE))
+    assert [severity(harsh, bell(noise, 3_000, 20.0, q)) > 0 for q in (25.0, 3.0)] == [True, False]
