@@ -31,6 +31,7 @@ _NEAR_FIFTHS = 1.5  # keys this near share all notes but one
 _MARGINS = (0.25, 0.4, 0.55)
 # each fifth the pitches lie away counts as so much of a margin; with the margin itself that many leave no doubt whatever the fit
 _PER_FIFTH, _NO_DOUBT = 0.25, 0.9
+_OUTSIDE, _AS_GOOD_AS_FIFTHS = 0.06, 1.7  # with so little outside of the key asked for, its pitches must lie this far away
 
 
 def _drift(t: Tones) -> float:
@@ -109,7 +110,8 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
     0.3, where the pitches as a whole lie as near on the circle of fifths; if only one of both is near, by less; beyond,
     severity grows with the distance on the circle. The best key must fit well and rest on five pitch classes (fit 0.5); where
     the margin (0.25 at least) and a quarter for each fifth of distance are more than 0.9 together, less will do (four, 0.3): no
-    key may fit well what is chromatic, yet it may be far from the one asked for.
+    key may fit well what is chromatic, yet it may be far from the one asked for. Nothing is said where all but 6 % of what is
+    heard are degrees of the key asked for, and the pitches lie within 1.7 fifths of it: a tune may have another centre.
 
     >>> from ..expected import Expected
     >>> hz = 440 * 2 ** (np.array([3, 5, 7, 8, 10, 12, 14]) / 12)  # C major, the C and the G most
@@ -132,6 +134,8 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
     if heard.fit.max() < fit or (heard.classes > 0.03).sum() < classes:
         return
     if best == asked or not (clear or margin >= _MARGINS[near]):
+        return
+    if heard.outside(asked) < _OUTSIDE and distance < _AS_GOOD_AS_FIFTHS:
         return
     severity = 0.1 + 0.9 * distance / 4.5
     yield found(
