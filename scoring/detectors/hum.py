@@ -35,12 +35,13 @@ _FFT = 1024
 _REACH = round(_BIN_HZ / 2 * _HOP_S * _FFT) + 1  # half the way to the next band, and one more for the widest line
 _MAINS_HZ, _OFF_HZ, _STEP_HZ = (50.0, 60.0), 0.1, 0.0125
 _BESIDE_HZ, _OWN_HZ = 13.0, 0.3  # what a line must stand out of lies within the first of it, and not within the second
+_FAR = round(_BESIDE_HZ * _HOP_S * _FFT)
 _HARMONICS = np.arange(1, 11)
 _MOST, _LEAST_LINE, _FEWEST = 25.0, 3.0, 3
 _LEAST_EXCESS, _CLEAR, _CLEAR_LINES = 12.0, 2.5, 2  # of all together, and of each of two: one alone is a note
 _VERY_CLEAR = 8.0  # of each of two: then two are enough; of each of three, wherever they are
 _RARE_AMONG, _RARE_LINE, _RARE_LINES = 6, 2.0, 14.0  # the first, evidence of each, of all together,
-_RARE, _RARE_DB = 13.0, -49.0  # how rare they are, how loud
+_RARE, _RARE_DB, _ALIKE = 13.0, -49.0, 0.7  # how rare they are, how loud, and how rare others as far from each may be
 _LEAST_DB, _WORST_DB = -66.0, -26.0
 
 
@@ -122,16 +123,18 @@ def _families(mains: float) -> tuple[Array, npt.NDArray[np.int64]]:
     return bases, _places(bases)
 
 
-def _beside(evidence: Array, base_hz: float) -> list[tuple[Array, Array]]:
-    """The evidence within 13 Hz below and above each harmonic of a base, without that of any hum of its mains."""
+def _around(evidence: Array, base_hz: float) -> list[Array]:
+    """The evidence within 13 Hz of each harmonic of a base, which lies in the middle."""
     each = round(_BIN_HZ * _HOP_S * _FFT)  # steps from band to band
     along = evidence[_REACH - each // 2 : _REACH - each // 2 + each].T.reshape(-1)
-    sides = []
-    for k in _HARMONICS:
-        at, near, far = (round(hz * _HOP_S * _FFT) for hz in (k * base_hz - _BANDS_HZ[0], _OFF_HZ * k + _OWN_HZ, _BESIDE_HZ))
-        at += each // 2
-        sides.append((along[at - far : at - near], along[at + near : at + far]))
-    return sides
+    at = [round((k * base_hz - _BANDS_HZ[0]) * _HOP_S * _FFT) + each // 2 for k in _HARMONICS]
+    return [along[k - _FAR : k + _FAR + 1] for k in at]
+
+
+def _sides(around: Array, k: int) -> tuple[Array, Array]:
+    """What of it lies below and above the harmonic `k`, without any hum of its mains."""
+    near = round((_OFF_HZ * k + _OWN_HZ) * _HOP_S * _FFT)
+    return around[: _FAR - near], around[_FAR + near :]
 
 
 def _is_clear(lines: Array, excess: Array) -> bool:
@@ -143,16 +146,22 @@ def _is_clear(lines: Array, excess: Array) -> bool:
     return bool(enough and low and excess.sum() > _LEAST_EXCESS and (excess > _CLEAR).sum() >= _CLEAR_LINES)
 
 
-def _rarity(lines: Array, sides: list[tuple[Array, Array]]) -> tuple[float, npt.NDArray[np.bool_]]:
+def _rarity(lines: Array, around: list[Array]) -> tuple[float, npt.NDArray[np.bool_]]:
     """How rare it is beside them that lines are as sure as these, all together, as −ln of the shares, and which they are: two and
     more of the first six, one of the first three well above noise, together as sure as must be; else 0. It says more than the
-    highest beside them where a beat that repeats exactly has lines of its own in between, each as sure as any."""
+    highest beside them where a beat has lines of its own in between, each as sure as any. They may be those of a beat themselves:
+    then others like them lie as far from each, and it is 0 too."""
     used = (lines > _RARE_LINE) & (np.arange(lines.size) < _RARE_AMONG)
     if used.sum() < _CLEAR_LINES or not (lines[:3] > _LEAST_LINE).any() or lines[used].sum() < _RARE_LINES:
         return 0.0, used
-    shares = [(1 + sum(int((side >= line).sum()) for side in both)) / (1 + sum(side.size for side in both))
-              for line, both, use in zip(lines, sides, used, strict=True) if use]  # fmt: skip
-    return -float(np.log(shares).sum()), used
+    own, others = 0.0, np.zeros(2 * _FAR + 1)
+    for i in np.flatnonzero(used):
+        beside = np.sort(np.concatenate(_sides(around[i], int(_HARMONICS[i]))))
+        rare = -np.log((1 + beside.size - np.searchsorted(beside, (*around[i], lines[i]))) / (1 + beside.size))
+        own += float(rare[-1])
+        others += maximum_filter1d(np.where(around[i] > _RARE_LINE, rare[:-1], 0.0), 3)
+    apart = np.concatenate(_sides(others, _RARE_AMONG))
+    return (own if apart.max() < _ALIKE * own else 0.0), used
 
 
 def _of_window(z: npt.NDArray[np.complexfloating], gain: float) -> _Hum | None:
@@ -168,12 +177,13 @@ def _of_window(z: npt.NDArray[np.complexfloating], gain: float) -> _Hum | None:
         i = int(np.argmax(lines.sum(axis=1)))
         if i in (0, bases.size - 1):  # what fits best at the edge of what grids keep to fits better beyond it
             continue
-        sides = _beside(evidence, float(bases[i]))
+        around = _around(evidence, float(bases[i]))
+        sides = [_sides(part, k) for part, k in zip(around, _HARMONICS.tolist(), strict=True)]
         excess = np.maximum(lines[i] - [min(below.max(), above.max()) for below, above in sides], 0)
         powers = power.take(own[i]) / 2
         counted = lines[i] > _LEAST_LINE
         if not _is_clear(lines[i], excess):
-            rarity, counted = _rarity(lines[i], sides)
+            rarity, counted = _rarity(lines[i], around)
             if rarity <= _RARE or powers[counted].sum() * gain**2 < 10 ** (_RARE_DB / 10):
                 continue
         if excess.sum() > most:

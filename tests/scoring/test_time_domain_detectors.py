@@ -143,6 +143,16 @@ def test_hum_is_heard_between_the_notes_of_a_bass() -> None:
     assert defect.evidence["base_hz"] == pytest.approx(50.0, abs=0.05)
 
 
+@pytest.mark.parametrize("under_db", [None, 20.0, 17.0, 11.0])
+def test_hum_is_heard_under_drums_that_repeat_exactly(under_db: float | None) -> None:
+    """Their lines at every multiple of the bar's rate are as sure as any; those of the hum lie in between."""
+    x = make_clip(10, 8.0).stems["drums"]
+    t = np.arange(x.shape[1]) / RATE
+    hum = sum(np.sin(2 * np.pi * 49.98 * k * t + k) / k for k in range(1, 6))
+    y = x if under_db is None else (x + rms(x) * 10 ** (-under_db / 20) * hum).astype(np.float32)
+    assert len(found(y, "hum")) == (under_db is not None)
+
+
 @pytest.mark.parametrize("part", [0.0, 0.25, 0.5, 0.75])
 def test_a_click_is_found_wherever_it_lies_in_the_block_it_spoils(part: float) -> None:
     x = chord().copy()
