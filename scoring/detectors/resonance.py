@@ -30,7 +30,7 @@ _LEAST = 1e-10
 
 _LOWEST_COMB_HZ = 100.0  # lines closer than this can't be told apart here
 _COMB_LINES, _TWO_HALVES = 3, 12
-_COMB_DB, _FEW_COMB_DB, _COMB_WORST_DB = 3.2, 6.0, 30.0  # of twelve lines and more, of fewer: three notes may lie on three lines
+_COMB_DB, _FEW_COMB_DB, _COMB_WORST_DB = 3.2, 7.5, 30.0  # of twelve lines and more, of fewer: three notes may lie on three lines
 _BETWEEN_LINES = np.array([-0.42, -0.37, -0.31, -0.23, 0.23, 0.31, 0.37, 0.42])  # of the way to the next; none a simple ratio
 _MIDDLE = 0.3  # of the lines, by how far they stand out: what a third of them do, as notes at a third of the rate, does not count
 
@@ -157,7 +157,7 @@ def _over_between_db(t: Tones, lines: Array, layer_hz: float) -> float:
 
 def decoder_comb(a: Analysis) -> Iterator[Defect]:
     """`decoder_comb`: steady lines at the multiples of a layer rate of the decoder that made the sound
-    (`Expected.strides`; nothing without them), by more than 3.2 dB over frequencies between them (6 dB where they are fewer than
+    (`Expected.strides`; nothing without them), by more than 3.2 dB over frequencies between them (7.5 where they are fewer than
     twelve; 30 dB is severity 1). The middle of the multiples counts (see `_over_between_db`), or that of the upper half of
     twelve and more: in the lower, music hides them.
 
