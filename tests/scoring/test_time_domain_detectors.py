@@ -190,6 +190,14 @@ def test_a_tone_is_cut_wherever_in_its_period_it_begins(phase: float) -> None:
     assert len(found(wave, "cut_start")) == len(found(np.ascontiguousarray(wave[:, ::-1]), "cut_end")) == 1
 
 
+@pytest.mark.parametrize(("at_db", "told"), [(-20.0, True), (-36.0, True), (-46.0, False)])
+def test_a_cut_under_a_short_fade_is_told_until_nobody_hears_it(at_db: float, told: bool) -> None:
+    wave = 0.2 * np.cos(2 * np.pi * 440 * np.arange(RATE) / RATE)[None]
+    n = RATE // 5
+    wave[:, :n] *= np.linspace(10 ** (at_db / 20), 1, n)
+    assert bool(found(wave.astype(np.float32), "cut_start")) == told
+
+
 @pytest.mark.parametrize("rate", [4.0, 10.0, 12.5])
 def test_what_is_played_again_and_again_is_no_hum(rate: float) -> None:
     """Equal hits have lines at every multiple of their rate, those of the mains among them; at 4 Hz the pitch of the hit itself,
