@@ -27,9 +27,9 @@ _FIRST_LOOK = 2.5  # 8 dB above its sides
 _CORE = ORDER + 6  # samples after a peak's place, and ORDER before it, in which the predictor's answer to it lies
 _SIDE_S, _SOUND_S, _BESIDE_S = 0.0015, 0.015, 0.03
 _LEAST_SIDE_DB, _LONE_DB = 7.0, 5.0  # above anything within `_SIDE_S`, and within `_BESIDE_S` (pulses of a voice, of a bass)
-_PLAIN_SIDE_DB = 18.0  # above its sides, so that it may lie within 30 ms of an attack
+_NEARLY_LONE_DB, _PLAIN_SIDE_DB = 3.5, 18.0  # with more evidence: above the latter, or above its sides near an attack
 _RIVAL_DB = 8.0
-_EVIDENT_DB, _MOST_CHANGE_DB = 37.0, 24.0
+_EVIDENT_DB, _MORE_EVIDENT_DB, _MOST_CHANGE_DB = 34.0, 37.0, 24.0
 _UNHEARD = 1e-3  # of the peak: what changes that far below it counts for nothing
 _OCTAVES_HZ = 400.0 * 2.0 ** np.arange(6)
 
@@ -157,17 +157,18 @@ def _rivalled(at: npt.NDArray[np.intp], peak: Array, rate_hz: int) -> npt.NDArra
 
 
 def _of_channel(x: Array, rate_hz: int, least: float) -> list[Impulse]:
-    """Impulses of a stretch `[T]`. One of size `least` must stand 37 dB above its sides, a larger one as much less as it is
-    larger, and the further the more the sound changes there."""
+    """Impulses of a stretch `[T]`. One of size `least` must stand 34 dB above its sides (37 where it hardly stands out of all
+    within 30 ms), a larger one as much less as it is larger, and the further the more the sound changes there."""
     at = _first_look(x, _residual(x, rate_hz), rate_hz, least)
     reach = int(_BESIDE_S * rate_hz) + 3 * _CORE
     at = at[(at >= reach) & (at < x.size - reach)]
     if not at.size:
         return []
     peak, sides, lone, change = _evidence(x, at, rate_hz)
-    clear = sides + 20 * np.log10(peak / least) - np.minimum(change, _MOST_CHANGE_DB) > _EVIDENT_DB
-    alone = (lone > _LONE_DB) | (sides > _PLAIN_SIDE_DB)
-    keep = np.flatnonzero(clear & (sides > _LEAST_SIDE_DB) & alone & ~_rivalled(at, peak, rate_hz) & (peak > least))
+    evidence = sides + 20 * np.log10(peak / least) - np.minimum(change, _MOST_CHANGE_DB)
+    nearly = (lone > _NEARLY_LONE_DB) | (sides > _PLAIN_SIDE_DB)
+    clear = np.where(lone > _LONE_DB, evidence > _EVIDENT_DB, nearly & (evidence > _MORE_EVIDENT_DB))
+    keep = np.flatnonzero(clear & (sides > _LEAST_SIDE_DB) & ~_rivalled(at, peak, rate_hz) & (peak > least))
     return [Impulse(int(at[k]), float(peak[k]), float(10 ** (sides[k] / 20))) for k in keep]
 
 

@@ -23,6 +23,7 @@ _MAJOR = (0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 
 _MINOR = (0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330)
 _MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
 _MINOR_SCALE = (0, 2, 3, 5, 7, 8, 10)
+_RAISED = (9, 11)  # degrees of the melodic and the harmonic minor
 
 SLOWEST_BPM, FASTEST_BPM = 50.0, 210.0
 LEVELS = (0.5, 1.0, 2.0)  # metrical levels at which a tempo may be heard
@@ -51,6 +52,11 @@ class Keys:
     def best(self) -> tuple[int, bool]:
         at = int(self.fit.argmax())
         return at % 12, at >= 12
+
+    def outside(self, key: tuple[int, bool]) -> float:
+        """Share of what is heard that is no degree of the key, 0 … 1; a minor key has its raised sixth and seventh too."""
+        degrees = (*_MINOR_SCALE, *_RAISED) if key[1] else _MAJOR_SCALE
+        return 1.0 - float(self.classes[[(key[0] + degree) % 12 for degree in degrees]].sum())
 
     def fifths_from(self, key: tuple[int, bool]) -> float:
         """How far the pitches lie from the key's scale on the circle of fifths, 0 … 6 steps, not whole: the angle of the

@@ -12,7 +12,7 @@ from ..report import Defect
 from ..samples import Array
 from .found import found
 
-_SILENT_DB, _LEAST_DB, _WORST_DB = -90.0, -50.0, -15.0
+_SILENT_DB, _LEAST_DB, _WORST_DB = -90.0, -55.0, -15.0
 _VALUE, _STEP, _RISE_DB = 0.05, 0.2, 14.0
 _EDGE_S, _BESIDE_S, _AFTER_S = 0.002, 0.010, 0.020
 
@@ -68,10 +68,10 @@ def _cut(kind: str, a: Analysis, x: Array) -> Iterator[Defect]:
 
 
 def cut_start(a: Analysis) -> Iterator[Defect]:
-    """`cut_start`: begins in the middle of a sound: above −50 dB within 2 ms (after −18 LUFS), and at once: its first value is
+    """`cut_start`: begins in the middle of a sound: above −55 dB within 2 ms (after −18 LUFS), and at once: its first value is
     more than a twentieth of the RMS of its first 10 ms, or its first step a fifth of theirs in a sound that is as good as there
     already (its first 20 ms are no 14 dB louder than its first 2). After a silence of more than 2 ms it is taken for an attack.
-    −50 dB is severity 0.05, −15 dB is 1.
+    −55 dB is severity 0.05, −15 dB is 1.
 
     >>> x = 0.2 * np.cos(2 * np.pi * 440 * np.arange(24_000) / 48_000)[None]  # begins at its crest
     >>> [(d.type, d.start_s, d.end_s, d.severity > 0.9) for d in cut_start(Analysis(x, 48_000))]

@@ -35,10 +35,13 @@ _FFT = 1024
 _REACH = round(_BIN_HZ / 2 * _HOP_S * _FFT) + 1  # half the way to the next band, and one more for the widest line
 _MAINS_HZ, _OFF_HZ, _STEP_HZ = (50.0, 60.0), 0.1, 0.0125
 _BESIDE_HZ, _OWN_HZ = 13.0, 0.3  # what a line must stand out of lies within the first of it, and not within the second
+_FAR = round(_BESIDE_HZ * _HOP_S * _FFT)
 _HARMONICS = np.arange(1, 11)
 _MOST, _LEAST_LINE, _FEWEST = 25.0, 3.0, 3
 _LEAST_EXCESS, _CLEAR, _CLEAR_LINES = 12.0, 2.5, 2  # of all together, and of each of two: one alone is a note
-_VERY_CLEAR = 8.0  # of each of two: then two are enough
+_VERY_CLEAR = 8.0  # of each of two: then two are enough; of each of three, wherever they are
+_RARE_AMONG, _RARE_LINE, _RARE_LINES = 6, 2.0, 14.0  # the first, evidence of each, of all together,
+_RARE, _RARE_DB, _ALIKE = 13.0, -49.0, 0.7  # how rare they are, how loud, and how rare others as far from each may be
 _LEAST_DB, _WORST_DB = -66.0, -26.0
 
 
@@ -120,50 +123,83 @@ def _families(mains: float) -> tuple[Array, npt.NDArray[np.int64]]:
     return bases, _places(bases)
 
 
-def _beside(evidence: Array, base_hz: float) -> Array:
-    """The highest evidence within 13 Hz of each harmonic of a base, without that of any hum of its mains, on the side on which it
-    is lower: what lies on one side alone is a note `[K]`."""
+def _around(evidence: Array, base_hz: float) -> list[Array]:
+    """The evidence within 13 Hz of each harmonic of a base, which lies in the middle."""
     each = round(_BIN_HZ * _HOP_S * _FFT)  # steps from band to band
     along = evidence[_REACH - each // 2 : _REACH - each // 2 + each].T.reshape(-1)
-    most = []
-    for k in _HARMONICS:
-        at, near, far = (round(hz * _HOP_S * _FFT) for hz in (k * base_hz - _BANDS_HZ[0], _OFF_HZ * k + _OWN_HZ, _BESIDE_HZ))
-        at += each // 2
-        most.append(min(along[at - far : at - near].max(), along[at + near : at + far].max()))
-    return np.array(most)
+    at = [round((k * base_hz - _BANDS_HZ[0]) * _HOP_S * _FFT) + each // 2 for k in _HARMONICS]
+    return [along[k - _FAR : k + _FAR + 1] for k in at]
 
 
-def _of_window(z: npt.NDArray[np.complexfloating]) -> _Hum | None:
+def _sides(around: Array, k: int) -> tuple[Array, Array]:
+    """What of it lies below and above the harmonic `k`, without any hum of its mains."""
+    near = round((_OFF_HZ * k + _OWN_HZ) * _HOP_S * _FFT)
+    return around[: _FAR - near], around[_FAR + near :]
+
+
+def _is_clear(lines: Array, excess: Array) -> bool:
+    """Whether lines with this evidence `[K]`, which exceeds by so much the highest beside them on the side on which that is
+    lower (what lies on one side alone is a note), are a hum."""
+    stands, very_clear = lines > _LEAST_LINE, int((excess > _VERY_CLEAR).sum())
+    enough = stands.sum() >= _FEWEST or (stands.sum() >= _CLEAR_LINES and very_clear >= _CLEAR_LINES)
+    low = bool(stands[:3].any()) or very_clear >= _FEWEST
+    return bool(enough and low and excess.sum() > _LEAST_EXCESS and (excess > _CLEAR).sum() >= _CLEAR_LINES)
+
+
+def _rarity(lines: Array, around: list[Array]) -> tuple[float, npt.NDArray[np.bool_]]:
+    """How rare it is beside them that lines are as sure as these, all together, as −ln of the shares, and which they are: two and
+    more of the first six, one of the first three well above noise, together as sure as must be; else 0. It says more than the
+    highest beside them where a beat has lines of its own in between, each as sure as any. They may be those of a beat themselves:
+    then others like them lie as far from each, and it is 0 too."""
+    used = (lines > _RARE_LINE) & (np.arange(lines.size) < _RARE_AMONG)
+    if used.sum() < _CLEAR_LINES or not (lines[:3] > _LEAST_LINE).any() or lines[used].sum() < _RARE_LINES:
+        return 0.0, used
+    own, others = 0.0, np.zeros(2 * _FAR + 1)
+    for i in np.flatnonzero(used):
+        beside = np.sort(np.concatenate(_sides(around[i], int(_HARMONICS[i]))))
+        rare = -np.log((1 + beside.size - np.searchsorted(beside, (*around[i], lines[i]))) / (1 + beside.size))
+        own += float(rare[-1])
+        others += maximum_filter1d(np.where(around[i] > _RARE_LINE, rare[:-1], 0.0), 3)
+    apart = np.concatenate(_sides(others, _RARE_AMONG))
+    return (own if apart.max() < _ALIKE * own else 0.0), used
+
+
+def _of_window(z: npt.NDArray[np.complexfloating], gain: float) -> _Hum | None:
     """The hum of one window of moments, or None."""
     share, power, moments = _coherence(z)
     share = np.minimum(maximum_filter1d(share, 3, axis=0), 1 - 1e-6)
     evidence = np.minimum(-moments * np.log1p(-share), _MOST)
     best: _Hum | None = None
-    most = _LEAST_EXCESS
+    most = -1.0
     for mains in _MAINS_HZ:
         bases, own = _families(mains)
         lines = evidence.take(own)
         i = int(np.argmax(lines.sum(axis=1)))
-        stands = lines[i] > _LEAST_LINE
-        if stands.sum() < _CLEAR_LINES or not stands[:3].any():
+        if i in (0, bases.size - 1):  # what fits best at the edge of what grids keep to fits better beyond it
             continue
-        excess = np.maximum(lines[i] - _beside(evidence, float(bases[i])), 0)
-        if stands.sum() < _FEWEST and (excess > _VERY_CLEAR).sum() < _CLEAR_LINES:
-            continue
-        if excess.sum() > most and (excess > _CLEAR).sum() >= _CLEAR_LINES:
+        around = _around(evidence, float(bases[i]))
+        sides = [_sides(part, k) for part, k in zip(around, _HARMONICS.tolist(), strict=True)]
+        excess = np.maximum(lines[i] - [min(below.max(), above.max()) for below, above in sides], 0)
+        powers = power.take(own[i]) / 2
+        counted = lines[i] > _LEAST_LINE
+        if not _is_clear(lines[i], excess):
+            rarity, counted = _rarity(lines[i], around)
+            if rarity <= _RARE or powers[counted].sum() * gain**2 < 10 ** (_RARE_DB / 10):
+                continue
+        if excess.sum() > most:
             most = float(excess.sum())
-            level = float(power.take(own[i])[stands].sum()) / 2
-            best = _Hum(float(bases[i]), level, int(stands.sum()))
+            best = _Hum(float(bases[i]), float(powers[counted].sum()), int(counted.sum()))
     return best
 
 
 def hum(a: Analysis) -> Iterator[Defect]:
     """`hum`: at least three of the first ten harmonics of 50 or 60 Hz (within 0.1 Hz, which grids keep and no note of the
-    scale lies in), or two whose evidence is clear (8 each), one of them among the first three, as lines that stand in the
-    quietest moments of 8 s with one phase, and stand out of what lies within 13 Hz on one side of them at least: what is played
-    again and again has lines at every multiple of its rate, one as good as the next, and one line that does is a note, so two
-    must. Severity by their level together after −18 LUFS: −66 dB is 0.05, −26 dB is 1. Needs 3 s of sound; the place is good to
-    4 s.
+    scale lies in), or two whose evidence is clear (8 each), one of them among the first three or three clear, as lines that
+    stand in the quietest moments of 8 s with one phase, and stand out of what lies within 13 Hz on one side of them at least:
+    what is played again and again has lines at every multiple of its rate, one as good as the next, and one line that does is
+    a note, so two must. Or two of the first six (evidence 2 each, 14 together) as sure as what lies beside them hardly ever
+    is, and not faint (see `_rarity`; −49 dB). Severity by their level together after −18 LUFS: −66 dB is 0.05, −26 dB is 1.
+    Needs 3 s of sound; the place is good to 4 s.
 
     >>> t = np.arange(32_000) / 8_000
     >>> x = 0.02 * np.random.default_rng(0).standard_normal(32_000)
@@ -178,7 +214,7 @@ def hum(a: Analysis) -> Iterator[Defect]:
     z = _moments(*_slow(a.samples, a.rate_hz))
     size = min(round(_WINDOW_S / _HOP_S), z.shape[1])
     starts = sorted({*range(0, z.shape[1] - size + 1, size // 2), z.shape[1] - size})
-    each = {start: one for start in starts if (one := _of_window(z[:, start : start + size])) is not None}
+    each = {start: one for start in starts if (one := _of_window(z[:, start : start + size], a.gain)) is not None}
     frame = _FRAME_S - _HOP_S
     for first, last in merged([(start, start + size) for start in each], 1):
         inside = [one for start, one in each.items() if first <= start < last]

@@ -31,6 +31,9 @@ _NEAR_FIFTHS = 1.5  # keys this near share all notes but one
 _MARGINS = (0.25, 0.4, 0.55)
 # each fifth the pitches lie away counts as so much of a margin; with the margin itself that many leave no doubt whatever the fit
 _PER_FIFTH, _NO_DOUBT = 0.25, 0.9
+_TOO_FAR_FIFTHS = 3.0  # no key that is true of a sound lies as far from its pitches (2.3 was the most of 623): any margin does
+_CERTAIN, _CERTAIN_PITCHED, _CERTAIN_CLASSES = 1.4, 0.2, 3  # with that many, so little must be heard
+_OUTSIDE, _AS_GOOD_AS_FIFTHS = 0.02, 1.7  # with so little outside of the key asked for, its pitches must lie this far away
 
 
 def _drift(t: Tones) -> float:
@@ -108,8 +111,10 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
     without one. A key that shares all notes but at most one (relative, a fifth off) must fit better by far and is at most
     0.3, where the pitches as a whole lie as near on the circle of fifths; if only one of both is near, by less; beyond,
     severity grows with the distance on the circle. The best key must fit well and rest on five pitch classes (fit 0.5); where
-    the margin (0.25 at least) and a quarter for each fifth of distance are more than 0.9 together, less will do (four, 0.3): no
-    key may fit well what is chromatic, yet it may be far from the one asked for.
+    the margin (0.25 at least, any beyond three fifths) and a quarter for each fifth of distance are more than 0.9 together, less
+    will do (four, or three beyond 1.4; 0.3): no key may fit well what is chromatic, yet it may be far from the one asked for.
+    Nothing is said where all but 2 % of what is heard are degrees of the key asked for, and the pitches lie within 1.7 fifths
+    of it: a tune may have another centre.
 
     >>> from ..expected import Expected
     >>> hz = 440 * 2 ** (np.array([3, 5, 7, 8, 10, 12, 14]) / 12)  # C major, the C and the G most
@@ -122,16 +127,21 @@ def wrong_key(a: Analysis) -> Iterator[Defect]:
     if asked is None or a.tones.times_s.size < _FRAMES:
         return
     heard = keys(a.tones.chroma)
-    if heard is None or tuning(a.tones.pitches.sum(axis=0))[1] < _PITCHED:
+    if heard is None:
         return
     best, margin = heard.best, float(heard.fit.max()) - heard.of(asked)
     distance = heard.fifths_from(asked)
     near = (signatures_apart(best, asked) <= 1) + (distance < _NEAR_FIFTHS)
-    clear = margin >= _MARGINS[0] and margin + _PER_FIFTH * distance > _NO_DOUBT
-    fit, classes = (_LEAST_FIT, _LEAST_CLASSES) if clear else (_FIT, _CLASSES)
+    far = margin + _PER_FIFTH * distance if margin >= _MARGINS[0] or distance > _TOO_FAR_FIFTHS else 0.0
+    clear, certain = far > _NO_DOUBT, far > _CERTAIN
+    fit, classes = (_LEAST_FIT, _CERTAIN_CLASSES if certain else _LEAST_CLASSES) if clear else (_FIT, _CLASSES)
     if heard.fit.max() < fit or (heard.classes > 0.03).sum() < classes:
         return
+    if tuning(a.tones.pitches.sum(axis=0))[1] < (_CERTAIN_PITCHED if certain else _PITCHED):
+        return
     if best == asked or not (clear or margin >= _MARGINS[near]):
+        return
+    if heard.outside(asked) < _OUTSIDE and distance < _AS_GOOD_AS_FIFTHS:
         return
     severity = 0.1 + 0.9 * distance / 4.5
     yield found(

@@ -26,6 +26,7 @@ _PLACES = np.arange(-16, 26, 2)  # ms from the steepest rise: where an attack ma
 _PEAK = 12  # ms of an attack
 _ENOUGH = ((True, 4, 1 / 6), (True, 3, 1 / 4), (False, 4, 0.3))  # of the strong attacks or of all, how many, what share
 _LEAST_DB, _WORST_DB = -45.0, -10.0
+_MOST_RISE_DB = 60.0  # what begins out of digital silence, as the words of a speech synthesiser do, is no smear
 _SPREAD = 20  # ms
 _WINDOW_S = 0.015
 _LOWEST_HZ, _HIGHEST_HZ, _BANDS = 500.0, 16_000.0, 3  # an octave
@@ -52,6 +53,8 @@ class _Rule:
 _LIKELY = _Rule(even_db=3.0, lead_db=5.0, step_db=2.0, bands=3, level_db=-3.0, unlike_db=5.0)
 _SURE = _Rule(even_db=1.6, lead_db=6.0, step_db=4.0, bands=4, level_db=-5.0, unlike_db=2.75)
 _SURE_LOUD = _Rule(even_db=1.6, lead_db=9.0, step_db=7.0, bands=8, level_db=-3.0, unlike_db=2.0)  # nearly as loud as the attack
+_SURE_STEEP = _Rule(even_db=1.6, lead_db=6.0, step_db=15.0, bands=5, level_db=-3.0, unlike_db=1.5)  # and out of the quiet
+_SURES = (_SURE, _SURE_LOUD, _SURE_STEEP)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +74,10 @@ class Smears:
     rise_db: Array
 
     def follow(self, rule: _Rule) -> npt.NDArray[np.bool_]:
-        """Which attacks are smeared by `rule`, and not so faintly that nobody hears it."""
+        """Which attacks are smeared by `rule`, not so faintly that nobody hears it, and not out of digital silence."""
         treble = (self.even_db < rule.even_db) & (self.lead_db > rule.lead_db) & (self.step_db > rule.step_db)
         spectrum = (self.bands >= rule.bands) & (self.level_db < rule.level_db) & (self.unlike_db < rule.unlike_db)
-        return np.asarray(treble & spectrum & (self.level_db > _LEAST_DB))
+        return np.asarray(treble & spectrum & (self.level_db > _LEAST_DB) & (self.rise_db < _MOST_RISE_DB))
 
 
 def _treble(x: Array, step: int) -> Array:
@@ -182,9 +185,10 @@ def _enough(smeared: npt.NDArray[np.bool_], fewest: int, share: float) -> bool:
 def pre_echo(a: Analysis) -> Iterator[Defect]:
     """`pre_echo`: before at least a sixth of the strong attacks (that rise by 18 dB and more) and four of them, a quarter and
     three, or 30 % of all and four, the 20 ms lie on a step: even, with the attack's spectrum (within 2.75 dB, by third octaves)
-    and at least 5 (3 where the step is steep and the spectrum within 2 dB), at most 45 dB below it. Only a coder does this to
-    attack after attack; where one does, attacks before which it shows less are told as well. Severity, one for all, by the
-    median of the steps' levels against their attacks: −45 dB is 0.05, −10 dB is 1.
+    and at least 5 (3 where the step is steep and the spectrum within 2 dB), at most 45 dB below it, and no more than 60 dB
+    above what was before. Only a coder does this to attack after attack; where one does, attacks before which it shows less
+    are told as well. Severity, one for all, by the median of the steps' levels against their attacks: −45 dB is 0.05, −10 dB
+    is 1.
 
     >>> one = np.repeat([0.001, 0.03, 1.0], (9_600, 960, 1_440))  # smeared from 0.2 s on, the attack at 0.22 s, 30 dB above
     >>> x = np.tile(one, 6) * np.random.default_rng(0).standard_normal((1, 72_000))
@@ -196,7 +200,7 @@ def pre_echo(a: Analysis) -> Iterator[Defect]:
     if a.rate_hz < 8_000 or a.silent or a.samples.shape[1] < 200 * step:
         return
     s = smears(a.samples, step)
-    sure, strong = s.follow(_SURE) | s.follow(_SURE_LOUD), s.over_db > _STRONG_DB
+    sure, strong = np.any([s.follow(rule) for rule in _SURES], axis=0), s.over_db > _STRONG_DB
     if not any(_enough(sure[strong] if of_strong else sure, fewest, share) for of_strong, fewest, share in _ENOUGH):
         return
     smeared = np.flatnonzero(s.follow(_LIKELY))

@@ -34,7 +34,9 @@ _LEAST = 1e-10
 
 _LOWEST_COMB_HZ = 100.0  # lines closer than this can't be told apart here
 _COMB_LINES, _TWO_HALVES = 3, 12
-_COMB_DB, _COMB_WORST_DB = 5.0, 30.0
+_COMB_DB, _FEW_COMB_DB, _COMB_WORST_DB = 3.2, 7.5, 30.0  # of twelve lines and more, of fewer: three notes may lie on three lines
+_BETWEEN_LINES = np.array([-0.42, -0.37, -0.31, -0.23, 0.23, 0.31, 0.37, 0.42])  # of the way to the next; none a simple ratio
+_MIDDLE = 0.3  # of the lines, by how far they stand out: what a third of them do, as notes at a third of the rate, does not count
 
 
 def _levels(x: Array, n_fft: int, step: int, quietest: float) -> Iterator[Array]:
@@ -204,16 +206,19 @@ def _stands_at(t: Tones, hz: Array) -> Array:
 
 
 def _over_between_db(t: Tones, lines: Array, layer_hz: float) -> float:
-    """How much steadier lines stand out than what lies between them, dB; medians, so a few notes that lie on them do not
-    count."""
-    between = np.concatenate([_stands_at(t, lines + part * layer_hz) for part in (-0.37, 0.37)])
-    return float(np.median(_stands_at(t, lines)) - max(np.median(between), 0.0))
+    """How much steadier lines stand out than what lies between them to both sides, dB: the mean over the middle three tenths
+    of the lines, so that notes on a third of them do not count."""
+    between = np.mean([_stands_at(t, lines + part * layer_hz) for part in _BETWEEN_LINES], axis=0)
+    over = np.sort(_stands_at(t, lines) - between)
+    out = int((1 - _MIDDLE) / 2 * over.size)
+    return float(over[out : over.size - out].mean())
 
 
 def decoder_comb(a: Analysis) -> Iterator[Defect]:
     """`decoder_comb`: steady lines at the multiples of a layer rate of the decoder that made the sound
-    (`Expected.strides`; nothing without them), by more than 5 dB over frequencies between them (30 dB is severity 1).
-    The median over the multiples counts, or over the upper half of twelve and more: in the lower, music hides them.
+    (`Expected.strides`; nothing without them), by more than 3.2 dB over frequencies between them (7.5 where they are fewer than
+    twelve; 30 dB is severity 1). The middle of the multiples counts (see `_over_between_db`), or that of the upper half of
+    twelve and more: in the lower, music hides them.
 
     >>> from ..expected import Expected
     >>> lines = np.sin(2 * np.pi * 1_500 * np.arange(1, 8)[:, None] * np.arange(48_000) / 24_000).sum(axis=0)
@@ -224,18 +229,19 @@ def decoder_comb(a: Analysis) -> Iterator[Defect]:
     """
     if a.expected.strides is None or a.tones.times_s.size < _FRAMES:
         return
-    worst, rate, lines = 0.0, 0.0, 0
+    worst, worst_db, rate, lines = 0.0, 0.0, 0.0, 0
     for layer_hz, multiples in comb_frequencies(a.rate_hz, a.expected.strides).items():
         used = multiples[(multiples >= 200.0) & (multiples < 0.47 * a.rate_hz)]
         if layer_hz < _LOWEST_COMB_HZ or used.size < _COMB_LINES:
             continue
         parts = [used, used[used.size // 2 :]] if used.size >= _TWO_HALVES else [used]
         over = max(_over_between_db(a.tones, part, layer_hz) for part in parts)
-        if over > worst:
-            worst, rate, lines = over, layer_hz, int(used.size)
-    if worst > _COMB_DB:
-        severity = 0.1 + 0.9 * (worst - _COMB_DB) / (_COMB_WORST_DB - _COMB_DB)
+        least = _COMB_DB if used.size >= _TWO_HALVES else _FEW_COMB_DB
+        severity = 0.1 + 0.9 * (over - least) / (_COMB_WORST_DB - least)
+        if over > least and severity > worst:
+            worst, worst_db, rate, lines = severity, over, layer_hz, int(used.size)
+    if worst > 0:
         yield found(
-            "decoder_comb", severity, (0, a.samples.shape[1]), a,
-            layer_hz=round(rate, 3), lines=lines, over_surroundings_db=round(worst, 1),
+            "decoder_comb", worst, (0, a.samples.shape[1]), a,
+            layer_hz=round(rate, 3), lines=lines, over_surroundings_db=round(worst_db, 1),
         )  # fmt: skip

@@ -18,7 +18,8 @@ Band = tuple[float, float]
 MUD_HZ, MUD_BESIDE_HZ = (198.0, 500.0), ((99.0, 125.0), (794.0, 1_260.0))
 _MUD_DB, _MUD_WORST_DB = 7.5, 15.0
 _LOPSIDED_DB = 8.0
-_NO_MIX_DB = 20.0  # what both sides differ by, or both lie below
+_NO_BASS_DB, _NO_TREBLE_DB, _ALONE_DB = 20.0, 26.0, 24.0  # one side lies so far below the other; both so far below the band,
+_NEARLY_ALONE_DB, _PARTIALS_DB = 18.0, 7.0  # or so far, and what lies between the partials stands out by so much less than all
 
 BITE_HZ, BITE_LINE_HZ = (2_000.0, 5_040.0), (198.0, 8_000.0)
 _BITE_DB, _BITE_WORST_DB = 8.5, 15.0
@@ -72,12 +73,20 @@ def over_the_line_db(levels: Array, band_hz: Band, line_hz: Band) -> float | Non
     return float((levels[inside] - np.polyval(line, octaves[inside])).mean())
 
 
+def _is_no_mix(mean: Band, between: Band) -> bool:
+    """By what `over_both_sides_db` gives of the mean power and of what lies between the partials."""
+    partials = (sum(mean) - sum(between)) / 2 > _PARTIALS_DB
+    alone = min(mean) > (_NEARLY_ALONE_DB if partials else _ALONE_DB)
+    return alone or mean[0] - mean[1] > _NO_BASS_DB or mean[1] - mean[0] > _NO_TREBLE_DB
+
+
 def muddy(a: Analysis) -> Iterator[Defect]:
     """`muddy`: 200 to 500 Hz stand more than 7.5 dB above the mean of what lies on both sides, the reference curve taken off
     (15 dB and more is severity 1; most recordings lie within ±5 dB, nineteen of twenty under 7), and more than 4.5 dB between
     the partials too: notes that happen to lie there fill the one and not the other, a filter, a room or proximity both. At
-    most 8 dB over the nearer side count. Nothing is said of what is no mix: whose sides differ by more than 20 dB (no bass, no
-    treble) or both lie lower than that (one instrument that plays there).
+    most 8 dB over the nearer side count. Nothing is said of what is no mix: where the side below lies more than 20 dB under the
+    one above (no bass) or that 26 dB under it (no treble), or both lie 24 dB below the band, or 18 where mostly partials stand
+    out of them (one instrument that plays there).
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
     >>> z = np.fft.rfft(np.random.default_rng(0).standard_normal(48_000)) * np.maximum(f, 20) ** (-5 / 6)  # 5 dB an octave
@@ -88,7 +97,7 @@ def muddy(a: Analysis) -> Iterator[Defect]:
     if a.tones.times_s.size < _FRAMES:
         return
     mean, between = (over_both_sides_db(levels, MUD_HZ, MUD_BESIDE_HZ) for levels in a.balance)
-    if not np.isfinite((mean, between)).all() or abs(mean[0] - mean[1]) > _NO_MIX_DB or min(mean) > _NO_MIX_DB:
+    if not np.isfinite((mean, between)).all() or _is_no_mix(mean, between):
         return
     excess = min(sum(mean) / 2, min(mean) + _LOPSIDED_DB, sum(between) / 2 + _BETWEEN_DB)
     if excess > _MUD_DB:

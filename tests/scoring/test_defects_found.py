@@ -171,3 +171,14 @@ def test_what_sounds_before_each_attack_is_smeared_only_where_it_has_its_spectru
             before = sosfilt(butter(2, colour_hz, "low", fs=RATE, output="sos"), before)
         x[0, at - n : at] += 0.3 * 10 ** (-14 / 20) * before / before.std()
     assert bool(found(x, "pre_echo")) == told
+
+
+@pytest.mark.parametrize(("floor", "told"), [(1e-4, True), (0.0, False)])
+def test_what_begins_out_of_digital_silence_is_no_smear(floor: float, told: bool) -> None:
+    """A coder leaves something everywhere; a speech synthesiser's words begin out of nothing, some with a burst of their own."""
+    rng = np.random.default_rng(6)
+    x, n = floor * rng.standard_normal((1, 5 * RATE)), int(0.02 * RATE)
+    for at in range(RATE // 2, 5 * RATE - RATE // 2, RATE // 2):
+        x[0, at : at + 9_600] += 0.3 * rng.standard_normal(9_600) * np.exp(-np.arange(9_600) / 2_400)
+        x[0, at - n : at] += 0.3 * 10 ** (-14 / 20) * rng.standard_normal(n)
+    assert bool(found(x.astype(np.float32), "pre_echo")) == told

@@ -66,7 +66,9 @@ def test_the_key_of_a_scale() -> None:
         heard = keys(chroma)
         assert heard is not None and heard.best == (tonic, False)
         far = [heard.fifths_from(((tonic + 7 * n) % 12, False)) for n in range(7)]
-        assert far[0] < 0.7
+        assert far[0] < 0.7 and heard.outside((tonic, False)) == pytest.approx(0)
+        assert heard.outside(((tonic + 2) % 12, True)) == pytest.approx(0)  # its second degree's minor, with a raised sixth
+        assert heard.outside(((tonic + 7) % 12, False)) == pytest.approx(4 / 35)  # all but its fourth degree
         assert np.diff(far[:6]) == pytest.approx(np.ones(5), abs=1e-6)
 
 
@@ -101,6 +103,14 @@ def test_a_wrong_key_is_worse_the_further_it_is(seed: int) -> None:
     relative = Expected(keyscale=f"{names[(tonic + (3 if minor else 9)) % 12]} {'major' if minor else 'minor'}")
     assert severity(wrong_key, x, relative) <= 0.3
     assert severity(wrong_key, x) == 0.0
+
+
+@pytest.mark.parametrize(("asked", "told"), [("E minor", False), ("A major", False), ("Bb major", True), ("F minor", True)])
+def test_notes_that_are_all_of_a_key_are_in_it_whichever_they_turn_about(asked: str, told: bool) -> None:
+    """A B C# E F#: about A, but all degrees of the melodic E minor."""
+    weights = (9, 3, 7, 7, 3)
+    x = sum(w * tones([440 * 2 ** (k / 12)]) for w, k in zip(weights, (0, 2, 4, 7, 9), strict=True))
+    assert (severity(wrong_key, x, Expected(keyscale=asked)) > 0) == told
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -150,6 +150,13 @@ def test_without_strides_there_is_no_comb() -> None:
     assert list(decoder_comb(Analysis(combed(clip(3), -30.0).astype(np.float32), RATE))) == []
 
 
+def test_a_faint_comb_is_told_and_notes_on_a_third_of_its_lines_are_none() -> None:
+    t, rng = np.arange(6 * RATE) / RATE, np.random.default_rng(0)
+    notes = sum(np.sin(2 * np.pi * 750 * k * t + k) / k for k in range(1, 16))[None] + 0.03 * rng.standard_normal((1, t.size))
+    assert severity(decoder_comb, notes) == 0.0  # 250 Hz is a layer's rate
+    assert severity(decoder_comb, combed(notes, -46.0)) > 0
+
+
 def test_images_say_where_and_how_strong() -> None:
     (defect,) = aliasing(Analysis(imaged(clip(3), -20.0).astype(np.float32), RATE))
     assert defect.evidence["about_hz"] == 6_000.0
@@ -231,6 +238,14 @@ def test_what_has_no_bass_or_plays_in_one_register_is_not_muddy() -> None:
     for cut, is_mud in ((f < 0, True), (f < 170, False), (f > 580, False), ((f < 170) | (f > 580), False)):
         x = np.fft.irfft(z * hump * np.where(cut, 1e-3, 1.0))[None]
         assert (severity(muddy, x) > 0) == is_mud
+
+
+def test_more_mud_is_never_less_where_there_is_little_treble() -> None:
+    rng, f = np.random.default_rng(3), np.fft.rfftfreq(8 * RATE, 1 / RATE)
+    z = np.fft.rfft(rng.standard_normal(8 * RATE)) * 10 ** (-5 * np.log2(np.maximum(f, 20) / 250) / 20)
+    dark, band = np.where(f > 640, 10 ** (-14 / 20), 1.0), (f > 150) & (f < 600)
+    found = [severity(muddy, np.fft.irfft(z * dark * np.where(band, 10 ** (db / 20), 1.0))[None]) for db in (2, 6, 9, 12, 16)]
+    assert found == sorted(found) and found[2] > 0
 
 
 def test_a_resonance_is_named_where_it_is() -> None:

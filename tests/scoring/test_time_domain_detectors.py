@@ -143,6 +143,16 @@ def test_hum_is_heard_between_the_notes_of_a_bass() -> None:
     assert defect.evidence["base_hz"] == pytest.approx(50.0, abs=0.05)
 
 
+@pytest.mark.parametrize("under_db", [None, 20.0, 17.0, 11.0])
+def test_hum_is_heard_under_drums_that_repeat_exactly(under_db: float | None) -> None:
+    """Their lines at every multiple of the bar's rate are as sure as any; those of the hum lie in between."""
+    x = make_clip(10, 8.0).stems["drums"]
+    t = np.arange(x.shape[1]) / RATE
+    hum = sum(np.sin(2 * np.pi * 49.98 * k * t + k) / k for k in range(1, 6))
+    y = x if under_db is None else (x + rms(x) * 10 ** (-under_db / 20) * hum).astype(np.float32)
+    assert len(found(y, "hum")) == (under_db is not None)
+
+
 @pytest.mark.parametrize("part", [0.0, 0.25, 0.5, 0.75])
 def test_a_click_is_found_wherever_it_lies_in_the_block_it_spoils(part: float) -> None:
     x = chord().copy()
@@ -178,6 +188,14 @@ def test_a_note_or_a_drum_that_begins_at_once_is_not_cut(late_s: float) -> None:
 def test_a_tone_is_cut_wherever_in_its_period_it_begins(phase: float) -> None:
     wave = 0.2 * np.sin(2 * np.pi * 220 * np.arange(RATE) / RATE + phase)[None]
     assert len(found(wave, "cut_start")) == len(found(np.ascontiguousarray(wave[:, ::-1]), "cut_end")) == 1
+
+
+@pytest.mark.parametrize(("at_db", "told"), [(-20.0, True), (-36.0, True), (-46.0, False)])
+def test_a_cut_under_a_short_fade_is_told_until_nobody_hears_it(at_db: float, told: bool) -> None:
+    wave = 0.2 * np.cos(2 * np.pi * 440 * np.arange(RATE) / RATE)[None]
+    n = RATE // 5
+    wave[:, :n] *= np.linspace(10 ** (at_db / 20), 1, n)
+    assert bool(found(wave.astype(np.float32), "cut_start")) == told
 
 
 @pytest.mark.parametrize("rate", [4.0, 10.0, 12.5])
