@@ -2,8 +2,9 @@
 and whatever sound files a folder holds.
 
 Everything follows from a seed. `tune` takes seeds from 0, `judge` from 120,000 (those from 10,000 to 110,223 and from 200,000
-on were seen while thresholds moved), so what a threshold was set on is never what it is judged on. Every sound is faded in
-and out, because a composed clip ends where its time is up. Of a file nothing is known: it may have any defect. Knows no defect.
+on were seen while thresholds moved; two of 120,000's afterwards, for `imaging`, judged again from 135,000), so what a threshold
+was set on is never what it is judged on. Every sound is faded in and out, because a composed clip ends where its time is up.
+Of a file nothing is known: it may have any defect. Knows no defect.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _WIDTH_HZ = 3_000.0
 _DETAIL_HZ = 150.0
 _NEAREST_HZ = 40.0  # the transition of a filter may lie here
 _DEEPEST = 1e-9  # of a frame's strongest bin; below lie the window's side lobes and rounding
-_ALIKE, _AHEAD = 0.30, 0.15
+_ALIKE, _AHEAD, _PLAIN = 0.30, 0.15, 0.9
 _FAINT_DB, _WORST_DB, _NONE_DB = -60.0, -6.0, -120.0
 _PEAK_DB, _STRONG_DB = 6.0, 30.0
 _HEARD_DB = -65.0  # under the frame's strongest bin: fainter is not heard beside it
@@ -81,6 +81,7 @@ def aliasing(a: Analysis) -> Iterator[Defect]:
         return
     detail = level - uniform_filter1d(level, 2 * round(_DETAIL_HZ / bin_hz) + 1, axis=1, mode="nearest")
     best: tuple[float, float, float, float] | None = None
+    mirrored: list[tuple[float, float, float, float]] = []
     for point in _mirror_points(a.rate_hz):
         width = min(_WIDTH_HZ, 0.6 * point, a.rate_hz / 2 - point - 4 * bin_hz)
         if width < 300:
@@ -93,12 +94,14 @@ def aliasing(a: Analysis) -> Iterator[Defect]:
         beside = [_alike(detail, bin_hz, point + s, width) for s in shifts if point + s + width < a.rate_hz / 2 - bin_hz]
         near = max(beside, default=0.0)
         if alike - near > _AHEAD:
-            best = (alike, point, *_first_image_db(level, detail, bin_hz, point, width))
-            break  # the lowest: images mirror one another about its multiples
-    if best:
+            mirrored.append((alike, point, *_first_image_db(level, detail, bin_hz, point, width)))
+            if mirrored[-1][2] > _NONE_DB:
+                best = mirrored[-1]
+                break  # the lowest: images mirror one another about its multiples
+    if best is None and any(alike > _PLAIN for alike, *_ in mirrored):
+        best = mirrored[0]  # most are too faint to be measured; an image of theirs tells of them
+    if best:  # one without a level is alike by something else: most of what it would mirror has nothing in its place
         alike, point, image_db, heard_db = best
-        if image_db <= _NONE_DB:  # most of what it would mirror has nothing in its place: alike by something else
-            return
         severity = 0.1 + 0.9 * (image_db - _FAINT_DB) / (_WORST_DB - _FAINT_DB) if heard_db > _HEARD_DB else 0.0
         yield found(
             "aliasing", max(severity, 0.05), (0, a.samples.shape[1]), a,

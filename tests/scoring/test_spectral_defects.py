@@ -157,6 +157,21 @@ def test_a_faint_comb_is_told_and_notes_on_a_third_of_its_lines_are_none() -> No
     assert severity(decoder_comb, combed(notes, -46.0)) > 0
 
 
+@pytest.mark.parametrize("seed", [110_049, 120_033])
+def test_images_too_faint_to_be_measured_are_faint_not_gone(seed: int) -> None:
+    """At a third of 48 kHz and back: what lies above 8 kHz sinks below what can be measured while its own image, above 16, tells
+    of it still."""
+    x = soxr.resample(clip(seed).T, 24_000, 48_000)
+    low = soxr.resample(x, 3, 1)
+    held = np.zeros((2, 3 * len(low)))
+    held[:, ::3] = 3 * low.T
+    smooth = soxr.resample(low, 1, 3, quality="VHQ").T
+    n = min(held.shape[1], smooth.shape[1])
+    images = (held - smooth[:, : held.shape[1]])[:, :n]
+    ladder = [severity(aliasing, smooth[:, :n] + 10 ** (db / 20) * images, 48_000) for db in (-70, -50, -36, -22, -8)]
+    assert ladder == sorted(ladder) and ladder[-1] > 0.5
+
+
 def test_images_say_where_and_how_strong() -> None:
     (defect,) = aliasing(Analysis(imaged(clip(3), -20.0).astype(np.float32), RATE))
     assert defect.evidence["about_hz"] == 6_000.0
