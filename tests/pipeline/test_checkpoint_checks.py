@@ -18,7 +18,7 @@ HALF = Generate(steps=4, stop_at=2)
 FROM_SOURCE: dict[str, dict[str, Any]] = {
     "caption": {}, "degrade": {"bit_depth": 8}, "super_resolve": {}, "cover": {}, "repaint": {"start_s": 0, "end_s": 1},
     "extract": {"track": "drums"}, "lego": {"track": "bass"}, "complete": {"tracks": ("drums",)}, "score": {}, "select": {},
-    "save": {}, "separate": {"stem": "bass"},
+    "save": {}, "separate": {"stem": "bass"}, "wiener": {"estimates": ("clip",)},
 }
 BESIDE = ("generate", "refine", "cover", "repaint", "super_resolve", "extract", "lego", "complete")  # take a timbre
 
@@ -38,6 +38,12 @@ def of_noise(problems: list[Problem], stage: str | None = "reader") -> list[tupl
 
 def test_every_stage_type_is_looked_at() -> None:
     assert {*FROM_SOURCE, *BESIDE, "mix"} == set(STAGES)
+
+
+def test_an_estimate_of_noise_is_told_too() -> None:
+    reader = STAGES["wiener"](source="clip", estimates=("half",))
+    ((key, cause),) = of_noise(found({"half": HALF, "reader": reader}))
+    assert key == "estimates[0]" and "which wiener would take for sound" in cause
 
 
 @pytest.mark.parametrize("kind", FROM_SOURCE)

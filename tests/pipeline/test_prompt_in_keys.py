@@ -35,7 +35,7 @@ class Shout(Stage):
 def test_what_each_stage_type_reads() -> None:
     every = set(FULL.facts())
     reads = {name: set(cls.reads_prompt) for name, cls in STAGES.items() if cls is not Caption}
-    assert {name for name, fields in reads.items() if not fields} == {"degrade", "mix", "save", "separate"}
+    assert {name for name, fields in reads.items() if not fields} == {"degrade", "mix", "save", "separate", "wiener"}
     assert reads["score"] == {"bpm", "keyscale"}  # what a key and a tempo can be wrong against
     assert reads["generate"] == every and Shout.reads_prompt == every  # who does not say, reads all
     assert all(reads[name] == every - {"duration_s"} for name in ("refine", "cover", "repaint", "extract", "super_resolve"))
