@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from ..pipeline.audio_file import remix, resample
 from ..pipeline.context import Context, Job, Result
 from ..pipeline.errors import Problem
 from ..pipeline.scope import Scope
@@ -67,32 +66,34 @@ class Wiener(Stage):
 
     def _one(self, job: Job, ctx: Context) -> Result:
         mix = ctx.audio(job.source)
-        audios = [ctx.audio(job.sources[f"estimates[{i}]"]) for i in range(len(self.estimates))]
-        highest = max(audio.rate_hz for audio in audios)
+        takes = [job.sources[f"estimates[{i}]"] for i in range(len(self.estimates))]
+        highest = max(ctx.audio(take).rate_hz for take in takes)
         if highest < mix.rate_hz:
             ctx.warn(
                 f"stage '{ctx.stage}': the estimates end at {highest / 2000:g} kHz and the mix at {mix.rate_hz / 2000:g} kHz; "
                 "what lies above is in no stem"
             )
-        estimates = torch.stack([_like(mix, audio) for audio in audios])
+        estimates = torch.stack([_as_long(ctx.audio(take, mix.rate_hz, mix.channels).samples, mix) for take in takes])
         kept = self.estimates.index(self.keep) if self.keep is not None else 0
-        stem = wiener_stems(mix.samples, estimates, mix.rate_hz, exhaustive=self.exhaustive)[kept]
+        (stem,) = wiener_stems(mix.samples, estimates, mix.rate_hz, exhaustive=self.exhaustive, wanted=[kept])
         facts: dict[str, Any] = {"kept": self.estimates[kept], "estimates": list(self.estimates)}
         # The lineage is the mix's; whether the estimates came from preliminary weights is told here.
-        states = [state for i in range(len(self.estimates)) if (state := model_training(job.sources[f"estimates[{i}]"]))]
-        if states:
-            facts["training"] = worst_training(states)
+        if state := worst_training([model_training(take) for take in takes]):
+            facts["training"] = state
         return Result(audio=Audio(stem.contiguous(), mix.rate_hz), facts=facts)
 
 
-def _like(mix: Audio, audio: Audio) -> torch.Tensor:
-    """The samples at the mix's rate, with its channels and its length `[C, T]`."""
-    samples = remix(resample(audio, mix.rate_hz), mix.channels).samples[:, : mix.samples.shape[-1]]
-    return torch.nn.functional.pad(samples, (0, mix.samples.shape[-1] - samples.shape[-1]))
+def _as_long(samples: torch.Tensor, mix: Audio) -> torch.Tensor:
+    """Samples `[C, T']` cut, or silence added, to the mix's length."""
+    length = mix.samples.shape[-1]
+    return torch.nn.functional.pad(samples[:, :length], (0, max(0, length - samples.shape[-1])))
 
 
-def wiener_stems(mix: torch.Tensor, estimates: torch.Tensor, rate_hz: int, *, exhaustive: bool = False) -> torch.Tensor:
-    """Stems `[K, C, T]` of `mix` `[C, T]` by `estimates` `[K, C, T]`: of each bin of its STFT stem k gets the part
+def wiener_stems(
+    mix: torch.Tensor, estimates: torch.Tensor, rate_hz: int, *, exhaustive: bool = False, wanted: Sequence[int] | None = None
+) -> torch.Tensor:  # fmt: skip
+    """Stems `[K, C, T]` of `mix` `[C, T]` by `estimates` `[K, C, T]`, or those `wanted` of them: of each bin of its STFT stem k
+    gets the part
 
         |E_k| / Σ_j |E_j|                (exhaustive)
         |E_k| / max(Σ_j |E_j|, |M|)      (otherwise)
@@ -121,7 +122,7 @@ def wiener_stems(mix: torch.Tensor, estimates: torch.Tensor, rate_hz: int, *, ex
     spectrum = stft(mix)
     claims = torch.stack([stft(estimate).abs() for estimate in estimates])
     claimed = claims.sum(dim=0) if exhaustive else torch.maximum(claims.sum(dim=0), spectrum.abs())
-    share = claims / claimed.clamp_min(_LEAST)
+    share = claims[list(wanted) if wanted is not None else slice(None)] / claimed.clamp_min(_LEAST)
     return torch.stack([
         torch.istft(spectrum * part, n_fft, n_fft // 4, window=window, length=length + pad)[:, :length] for part in share
     ])  # fmt: skip

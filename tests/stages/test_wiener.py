@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from segue.pipeline.audio_file import remix, resample
 from segue.pipeline.context import Job
 from segue.pipeline.errors import RequestError
 from segue.pipeline.graph_checks import build_graph
@@ -33,7 +34,8 @@ class Surroundings:
         self.warnings.append(message)
 
     def audio(self, take: Take, rate_hz: int | None = None, channels: int | None = None) -> Audio:
-        return take.signal.audio()
+        audio = take.signal.audio()
+        return audio if rate_hz is None or channels is None else remix(resample(audio, rate_hz), channels)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -66,6 +68,7 @@ def test_estimates_that_claim_all_of_it_give_stems_that_add_up_to_the_mix() -> N
     mix, estimates = noise(2, RATE_HZ), 3 * noise(3, 2, RATE_HZ, seed=1)
     claimed = torch.cat([estimates, 50 * noise(1, 2, RATE_HZ, seed=2)])  # the last claims what is left, everywhere
     assert torch.allclose(wiener_stems(mix, claimed, RATE_HZ).sum(0), mix, atol=0.02)
+    assert torch.equal(wiener_stems(mix, claimed, RATE_HZ, wanted=[2])[0], wiener_stems(mix, claimed, RATE_HZ)[2])
     one = torch.stack([mix, torch.zeros_like(mix)])
     stems = wiener_stems(mix, one, RATE_HZ)
     assert torch.allclose(stems[0], mix, atol=1e-5) and float(stems[1].abs().max()) == 0.0

@@ -14,12 +14,10 @@ from .bench import Bench, audio_of, mean
 from .listeners import present
 
 # A mix nearly says what its stem is: one step gives the mean of what it may be, many draw one of these, which lies farther off.
-# Weights 0.4.0 on eight choosing clips (29 stems), SI-SDR over the mix's in the mean and share of stems whose LSD is below it,
-# cut out of the mix together: 1 step 6.0 dB and 0.86, 3 steps 5.9 and 0.90; with guidance 2, 6.2 and 0.83, 6.8 and 0.86. Alone:
-# 3.8 and 0.62, 3.5 and 0.72, 3.7 and 0.69, 4.6 and 0.72. As the model sings them: 0.4, −0.3, −0.1, 0.6 dB; 0.45, then 0.55.
+# Set on choosing clips, by trial; `evaluate --choosing --only extract` judges another setting there.
 EXTRACT_STEPS, EXTRACT_GUIDANCE = 3, Guidance(kind="cfg", scale=2.0)
-# Which track is asked for is all that the text of a lego decides, so it is weighed more than elsewhere. On choosing clips, by the
-# same reader: 0.58 of twelve tracks with the variant's own APG 7, 0.75 with 12, 0.83 with 16 and with 24; 0.67 with CFG 10.
+# Which track is asked for is all that the text of a lego decides, so it is weighed more than elsewhere: set on choosing clips,
+# by trial; `evaluate --choosing --only added` judges another setting there.
 LEGO_GUIDANCE = Guidance(kind="apg", scale=16.0)
 
 
