@@ -164,8 +164,14 @@ def make_mini(seed: int = 0) -> Mini:
 
 @torch.no_grad()
 def set_silence_latent(mini: Mini) -> None:
-    """Fill the condition encoder's silence with the autoencoder's encoding of silence (mean, edges cut away)."""
+    """Fill the condition encoder's silence with the autoencoder's encoding (mean) of a long silence.
+
+    Its first frames differ from the rest, as those of any encoded clip do: before a clip there is nothing. A transformer
+    whose positions are all relative has nothing else by which to know where a clip begins. The end is cut away, because
+    silence of any length is taken from here."""
     parameter = next(mini.vae.parameters())
     silence = torch.zeros(1, 2, 48 * HOP, device=parameter.device, dtype=parameter.dtype)
-    frame = mini.vae.encode(silence).latent_dist.mode()[0, :, 24]
-    mini.condition_encoder.silence_latent.copy_(frame.float().expand_as(mini.condition_encoder.silence_latent))
+    frames = mini.vae.encode(silence).latent_dist.mode()[0].T.float()
+    latent = mini.condition_encoder.silence_latent
+    latent.copy_(frames[24].expand_as(latent))
+    latent[:, :24] = frames[:24]

@@ -19,6 +19,7 @@ _PITCH_CLASSES = {
     "C": 0, "C#": 1, "Db": 1, "D": 2, "D#": 3, "Eb": 3, "E": 4, "F": 5, "F#": 6, "Gb": 6, "G": 7, "G#": 8, "Ab": 8,
     "A": 9, "A#": 10, "Bb": 10, "B": 11,
 }  # fmt: skip
+TEMPOS = range(30, 301)  # numbers that are tempos, bpm, as ACE-Step takes them
 # ACE-Step's own track names.
 TRACKS = (
     "woodwinds", "brass", "fx", "synth", "strings", "percussion",
@@ -118,22 +119,28 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def number_tokens(tokenizer: PreTrainedTokenizerFast, number: int) -> tuple[int, int]:
+    """The tokens of a number up to 300, without a space before it and with one."""
+    return tokenizer.convert_tokens_to_ids(str(number)), tokenizer.convert_tokens_to_ids(f"\u0120{number}")
+
+
 def related_rows(tokenizer: PreTrainedTokenizerFast, size: int) -> dict[int, np.ndarray]:
-    """Embedding rows ``[size]`` float32 to start numbers and keys with, by token; deviation 0.02 as all others.
+    """Embedding rows ``[size]`` float32 to start numbers and keys with, by token; deviation 0.02 as all others, but for
+    ``TEMPOS``, whose rows training does not move (it would tear them apart) and which are as large as others become.
 
     Neighbouring tempos and keys that share notes begin as neighbours, so what is learnt of one is not news for the next:
-    a number is random Fourier features of its logarithm, from a quarter turn to 16 turns an octave (Rahimi & Recht 2007);
+    a number is random Fourier features of its logarithm, from a quarter turn to eight turns an octave (Rahimi & Recht 2007);
     a key is a random projection of its scale's pitch classes, its tonic and its mode.
     """
     rng = np.random.default_rng(0x70C)
-    turns = 2 * np.pi * np.exp(rng.uniform(np.log(0.25), np.log(16.0), size)) * rng.choice((-1, 1), size)
+    turns = 2 * np.pi * np.exp(rng.uniform(np.log(0.25), np.log(8.0), size)) * rng.choice((-1, 1), size)
     phases = rng.uniform(0, 2 * np.pi, size)
     projection = rng.standard_normal((26, size))
     rows = {}
     for number in range(1, 301):
-        row = 0.02 * 2**0.5 * np.cos(turns * np.log2(number) + phases)
-        for text in (str(number), f"\u0120{number}"):
-            rows[tokenizer.convert_tokens_to_ids(text)] = row.astype(np.float32)
+        row = (0.1 if number in TEMPOS else 0.02) * 2**0.5 * np.cos(turns * np.log2(number) + phases)
+        for token in number_tokens(tokenizer, number):
+            rows[token] = row.astype(np.float32)
     for tonic in TONICS:
         place = _PITCH_CLASSES[tonic]
         for mode in MODES:

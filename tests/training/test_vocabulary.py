@@ -9,7 +9,8 @@ import pytest
 from segue.training.corpus import captions
 from segue.training.corpus.composer import compose
 from segue.training.corpus.theory import MAJOR_NAMES, MINOR_NAMES
-from segue.training.vocabulary import END_OF_TEXT, make_tokenizer, related_rows
+from segue.training.flow.beats import tempo_angles
+from segue.training.vocabulary import END_OF_TEXT, TEMPOS, make_tokenizer, number_tokens, related_rows
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,18 @@ def test_related_values_start_as_neighbours(tokenizer):
     assert likeness(" 100", " 101") > 0.8 > likeness(" 100", " 104") > likeness(" 100", " 140")
     assert likeness(" C major", " G major") > likeness(" C major", " F# major")
     assert likeness(" C# major", " Db major") == pytest.approx(1.0)
-    assert all(0.01 < row.std() < 0.04 for row in rows.values())
+    tempos = {token for number in TEMPOS for token in number_tokens(tokenizer, number)}
+    assert all(0.07 < row.std() < 0.13 if token in tempos else 0.01 < row.std() < 0.04 for token, row in rows.items())
+
+
+def test_a_tempo_is_read_from_its_neighbours(tokenizer):
+    """What a linear reading of three tempos of four learns, how far rotary attention turns in a beat, holds for the fourth."""
+    rows, numbers = related_rows(tokenizer, 192), np.arange(60, 181)
+    inputs = np.stack([rows[number_tokens(tokenizer, number)[0]] for number in numbers])
+    wanted = np.stack([tempo_angles({"bpm": number}).numpy() for number in numbers])
+    known = numbers % 4 != 0
+    weights = np.linalg.solve(inputs[known].T @ inputs[known] + 1e-4 * np.eye(192), inputs[known].T @ wanted[known])
+    assert np.mean((inputs[~known] @ weights - wanted[~known]) ** 2) < 1e-3 < 0.1 < wanted.var(0).mean()
 
 
 def test_padding_is_on_the_right(tokenizer):

@@ -150,7 +150,7 @@ class Distiller:
         parameters = list(student.transformer.parameters())
         optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0,
                                       fused=args.device != "cpu")  # fmt: skip
-        self.silence = student.silence.cpu()
+        self.silence = student.silence[: max(LENGTHS)].cpu()
         self.batches: Iterator[tuple[Batch, str, bool]] | None = None
         self.progress = Progress(parameters, optimizer, Average(parameters, 0.995), minutes=args.minutes, steps=args.steps)
         self.guidance = {

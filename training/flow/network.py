@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..mini import Mini
-from .tasks import Batch
+from ..vocabulary import TEMPOS, number_tokens, related_rows
+from .tasks import REFERENCE_FRAMES, Batch
 
 
 @contextlib.contextmanager
@@ -27,6 +28,13 @@ def precision(device: torch.device, half: bool) -> Iterator[None]:
     plain = sdpa_kernel(SDPBackend.MATH) if half and device.type == "cpu" else contextlib.nullcontext()
     with torch.autocast(device.type, torch.bfloat16, enabled=half), plain:
         yield
+
+
+def _tempo_rows(mini: Mini) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens of tempos and their embeddings."""
+    related = related_rows(mini.tokenizer, mini.text_encoder.config.hidden_size)
+    tokens = [token for number in TEMPOS for token in number_tokens(mini.tokenizer, number)]
+    return torch.tensor(tokens), torch.stack([torch.from_numpy(related[token]) for token in tokens])
 
 
 class PaddedCrossAttention(AceStepAttnProcessor2_0):
@@ -57,14 +65,23 @@ class FlowNetwork(nn.Module):
         # One reference a prompt: nothing to sort by prompt, and no number to wait for from the device.
         self.condition_encoder.timbre_encoder.unpack_timbre_embeddings = lambda packed, order: (
             packed[:, None], torch.ones_like(order)[:, None])  # fmt: skip
+        self._tempo_rows = _tempo_rows(mini)
         self.padding = PaddedCrossAttention()
         for layer in self.transformer.layers:
             layer.cross_attn.set_processor(self.padding)
 
+    @torch.no_grad()
+    def hold_tempos(self) -> None:
+        """Put the embeddings of tempos back to where they start. An optimizer moves each number's row for itself, and what
+        neighbours share, by which one tempo is learnt from the others, would be lost in that."""
+        tokens, rows = self._tempo_rows
+        weight = self.text_encoder.get_input_embeddings().weight
+        weight[tokens.to(weight.device)] = rows.to(weight)
+
     @property
     def silence(self) -> torch.Tensor:
-        """The frame of silence, ``[64]``."""
-        return self.condition_encoder.silence_latent[0, 0]
+        """The latent of silence from its beginning on, ``[15000, 64]``."""
+        return self.condition_encoder.silence_latent[0]
 
     def tokenize(self, batch: Batch, multiple: int | None = None) -> tuple[torch.Tensor, ...]:
         """Token numbers and masks of the text prompts, then of the lyrics, each ``[B, L]``; L a multiple of ``multiple``."""
@@ -99,10 +116,10 @@ class FlowNetwork(nn.Module):
         return _pack_sequences(states, text_states, mask, text_mask)
 
     def _timbre(self, size: int, references: torch.Tensor, referenced: torch.Tensor) -> torch.Tensor:
-        """Timbre embeddings ``[B, 1, D]``. Silence is the same in every frame, so one frame stands for its 750."""
+        """Timbre embeddings ``[B, 1, D]``; of those without a reference, that of as much silence."""
         encoder = self.condition_encoder.timbre_encoder
         zero = torch.zeros(1, dtype=torch.long, device=self.silence.device)
-        timbre = encoder(self.silence.view(1, 1, -1), zero)[0].expand(size + 1, -1, -1)  # the last: of nobody
+        timbre = encoder(self.silence[None, :REFERENCE_FRAMES], zero)[0].expand(size + 1, -1, -1)  # the last: of nobody
         if len(referenced):
             timbre = timbre.index_copy(0, referenced, encoder(references, referenced)[0].to(timbre.dtype))
         return timbre[:size]
@@ -125,7 +142,7 @@ class FlowNetwork(nn.Module):
 
     def empty_context(self, context: torch.Tensor) -> torch.Tensor:
         """The context of a generation from text alone, as many as ``context`` ``[B, T, 128]``: silence, all of it to be made."""
-        silent = self.silence.to(context).expand(*context.shape[:2], -1)
+        silent = self.silence[: context.shape[1]].to(context).expand(len(context), -1, -1)
         return torch.cat([silent, torch.ones_like(silent)], dim=-1)
 
     def velocity(

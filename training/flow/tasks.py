@@ -15,22 +15,25 @@ import torch
 
 from ...pipeline.models.acestep import reference_frames
 from ..mini import FRAME_RATE_HZ, LATENT_DIM
+from .beats import beat_phases, tempo_angles
 from .prompts import PromptPair, draw_prompt, instruction_for
 
 TASKS = ("text2music", "repaint", "cover", "extract", "lego", "complete")
-WEIGHTS = {"text2music": 0.32, "repaint": 0.08, "cover": 0.16, "extract": 0.2, "lego": 0.13, "complete": 0.11}
+WEIGHTS = {"text2music": 0.38, "repaint": 0.07, "cover": 0.15, "extract": 0.15, "lego": 0.15, "complete": 0.1}
 # The start of a run: copying from the context is learnt first and carries the rest.
 EARLY_WEIGHTS = {"text2music": 0.2, "repaint": 0.25, "cover": 0.1, "extract": 0.25, "lego": 0.1, "complete": 0.1}
 # Lengths in latent frames (25 a second): mostly 4 s at first, 4 to 12 s later.
 EARLY_LENGTHS = (100, 100, 100, 124, 200)
 LENGTHS = (100, 100, 124, 150, 200, 200, 300)
 REFERENCE_FRAMES, REFERENCED = 750, 0.08
+FROM_THE_START = 0.9  # of text2music's examples
 
 
 @dataclass
 class Batch:
     """Examples of one length. ``target``, ``source``: ``[B, T, 64]``; ``mask``: ``[B, T]``; ``covers``: which of them are,
-    ``[C]``; ``references``: ``[R, 750, 64]`` of those that have one, ``referenced`` ``[R]``; ``tokens``: what
+    ``[C]``; ``references``: ``[R, 750, 64]`` of those that have one, ``referenced`` ``[R]``; ``phases``: where in its bar
+    each frame is, ``[B, T, 6]``, ``angles``: the tempo, ``[B, 48]`` (both of ``beats``); ``tokens``: what
     ``network.tokenize`` made of ``prompts``."""
 
     target: torch.Tensor
@@ -41,13 +44,26 @@ class Batch:
     referenced: torch.Tensor
     prompts: list[PromptPair]
     tasks: list[str]
+    phases: torch.Tensor
+    angles: torch.Tensor
     tokens: tuple[torch.Tensor, ...] | None = None
+
+    @property
+    def composed(self) -> torch.Tensor:
+        """Which examples are made from text alone, 0 or 1 ``[B]``."""
+        return torch.tensor([float(task == "text2music") for task in self.tasks])
+
+    @property
+    def told(self) -> torch.Tensor:
+        """Which examples' prompts name the tempo, 0 or 1 ``[B]``."""
+        return torch.tensor([float("- bpm: N/A" not in prompt.text) for prompt in self.prompts])
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, which a GPU copies from without being waited for."""
         self.target, self.source, self.mask = self.target.pin_memory(), self.source.pin_memory(), self.mask.pin_memory()
         self.references, self.referenced = self.references.pin_memory(), self.referenced.pin_memory()
         self.covers = self.covers.pin_memory()
+        self.phases, self.angles = self.phases.pin_memory(), self.angles.pin_memory()
         if self.tokens is not None:
             self.tokens = tuple(part.pin_memory() for part in self.tokens)
         return self
@@ -81,22 +97,26 @@ def _repaint_window(frames: int, rng: np.random.Generator) -> tuple[int, int]:
     return start, start + length
 
 
+def _first_frame(item: dict[str, Any], task: str, frames: int, rng: np.random.Generator) -> int:
+    """Where an example is cut out. A piece that is generated begins where pieces begin."""
+    first = int(rng.integers(0, len(item["mix"]) - frames + 1))
+    return 0 if task == "text2music" and rng.random() < FROM_THE_START else first
+
+
 def draw_example(
-    item: dict[str, Any], task: str, frames: int, silence: torch.Tensor, rng: np.random.Generator
+    item: dict[str, Any], task: str, first: int, frames: int, silence: torch.Tensor, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]:
     """Target ``[T, 64]``, source ``[T, 64]``, mask ``[T]`` and the tracks that the instruction names."""
-    offset = int(rng.integers(0, len(item["mix"]) - frames + 1))
-    cut = slice(offset, offset + frames)
+    cut = slice(first, first + frames)
     mix, mask = item["mix"][cut].float(), torch.ones(frames)
-    quiet = silence.expand(frames, LATENT_DIM)
     if task == "text2music":
-        return mix, quiet, mask, []
+        return mix, silence[:frames], mask, []
     if task == "cover":
         return mix, mix, mask, []
     if task == "repaint":
         start, end = _repaint_window(frames, rng)
         source, mask = mix.clone(), torch.zeros(frames)
-        source[start:end], mask[start:end] = silence, 1.0
+        source[start:end], mask[start:end] = silence[start:end], 1.0
         return mix, source, mask, []
     tracks = list(item["stems"])
     if task == "lego":
@@ -114,16 +134,18 @@ def draw_batch(
     items: list[dict[str, Any]], size: int, silence: torch.Tensor, rng: np.random.Generator, *,
     weights: dict[str, float] = WEIGHTS, lengths: tuple[int, ...] = LENGTHS, full_prompts: bool = False,
 ) -> Batch:  # fmt: skip
-    """A batch of mixed tasks, all of one of ``lengths``; ``silence`` is the autoencoder's frame of silence ``[64]``."""
+    """A batch of mixed tasks, all of one of ``lengths``; ``silence`` is the model's latent of silence from its beginning on,
+    ``[F, 64]``, as long as the longest example."""
     longest = max(len(item["mix"]) for item in items)
     frames = int(rng.choice([length for length in lengths if length <= longest] or [longest]))
     long_enough = items if frames <= LENGTHS[0] else [item for item in items if len(item["mix"]) >= frames]
     chosen = [long_enough[int(index)] for index in rng.integers(len(long_enough), size=size)]
     frames = min(frames, *(len(item["mix"]) for item in chosen))
-    targets, sources, masks, prompts, tasks, starts = [], [], [], [], [], []
+    targets, sources, masks, prompts, tasks, starts, phases, angles = [], [], [], [], [], [], [], []
     for item in chosen:
         task = _draw_task(item, weights, rng)
-        target, source, mask, tracks = draw_example(item, task, frames, silence, rng)
+        first = _first_frame(item, task, frames, rng)
+        target, source, mask, tracks = draw_example(item, task, first, frames, silence, rng)
         prompts.append(draw_prompt(item["facts"], instruction_for(task, tracks), frames / FRAME_RATE_HZ, rng,
                                    full=full_prompts))
         starts.append(int(rng.integers(0, len(item["mix"]) - LENGTHS[0] + 1)) if len(item["mix"]) > LENGTHS[0] else 0)
@@ -131,11 +153,13 @@ def draw_batch(
         sources.append(source)
         masks.append(mask)
         tasks.append(task)
+        angles.append(tempo_angles(item["facts"]))
+        phases.append(beat_phases(item["facts"], first, frames))
     referenced = torch.from_numpy(np.flatnonzero(rng.random(size) < REFERENCED))
     return Batch(
         torch.stack(targets), torch.stack(sources), torch.stack(masks),
         torch.tensor([row for row, task in enumerate(tasks) if task == "cover"], dtype=torch.long),
-        _references(chosen, starts, referenced), referenced, prompts, tasks,
+        _references(chosen, starts, referenced), referenced, prompts, tasks, torch.stack(phases), torch.stack(angles),
     )  # fmt: skip
 
 

@@ -2,10 +2,11 @@
 
 ``--variant base`` trains text encoder, condition encoder and transformer together on all six tasks; ``--variant sft``
 continues the transformer alone on the curated part, with full prompts. x_t = (1 − t)·x0 + t·noise, the network
-predicts noise − x0, t is logit-normal. Budget: ``--minutes`` of wall clock or ``--steps``; ``--resume`` continues with
-optimizer, schedule, averages and data position. Writes ``<variant>.pt`` (averaged weights), ``<variant>_last.pt``,
-``<variant>.csv`` (training and validation loss a task). ``--device cuda --half --workers 12 --batch 256`` fills a large GPU;
-noise and times are then drawn there, and repeat on that kind of machine.
+predicts noise − x0, t is logit-normal. Base must also let tempo and beat be read (``beats``).
+Budget: ``--minutes`` of wall clock or ``--steps``; ``--resume`` continues with optimizer, schedule, averages and data
+position. Writes ``<variant>.pt`` (averaged weights), ``<variant>_last.pt``, ``<variant>.csv`` (training and validation
+loss a task). ``--device cuda --half --workers 12 --batch 256`` fills a large GPU; noise and times are then drawn
+there, and repeat on that kind of machine.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ..device import prepare
 from ..loading import batches
 from ..mini import make_mini, set_silence_latent
 from ..progress import Progress, write
+from .beats import BeatReader
 from .cache import load_shards, wait_for_shards
 from .graphs import GraphedLoss
 from .network import FlowNetwork, precision
@@ -35,16 +37,21 @@ from .tasks import EARLY_LENGTHS, EARLY_WEIGHTS, LENGTHS, TASKS, WEIGHTS, Batch,
 
 DROPOUT = 0.1
 JUDGED_CLIPS = 32
+LIFT = 0.8  # of text2music's times: what a generation from text is to be, tempo above all, is decided in much noise
 PADDED = 32  # to a multiple of this prompts, references and covers are padded where every shape is recorded
 
 
-def flow_inputs(network: FlowNetwork, batch: Batch, seed: tuple[int, ...], dropout: float = DROPOUT) -> tuple[torch.Tensor, ...]:
-    """What ``velocity_error`` takes, on the network's device; noise, times and dropout follow ``seed``."""
+def flow_inputs(
+    network: FlowNetwork, batch: Batch, seed: tuple[int, ...], dropout: float = DROPOUT, lift: float = 0.0
+) -> tuple[torch.Tensor, ...]:
+    """What ``velocity_error`` takes, on the network's device; noise, times and dropout follow ``seed``. ``lift``: how much
+    later the times of text2music are drawn, before the logistic function."""
     device = network.silence.device
     generator = torch.Generator(device).manual_seed(int(np.random.default_rng(seed).integers(2**62)))
     target = batch.target.to(device, non_blocking=True)
     noise = torch.randn(target.shape, generator=generator, device=device)
-    time_value = torch.sigmoid(torch.randn(len(target), generator=generator, device=device))
+    drawn = torch.randn(len(target), generator=generator, device=device)
+    time_value = torch.sigmoid(drawn + lift * batch.composed.to(device))
     uniform = torch.rand(len(target), generator=generator, device=device)
     time_value = torch.where(uniform < 0.1, uniform * 10, time_value)
     noisy = (1 - time_value)[:, None, None] * target + time_value[:, None, None] * noise
@@ -79,8 +86,8 @@ def judge(network: FlowNetwork, items: list[dict[str, Any]]) -> dict[str, float]
     scores = {}
     for number, task in enumerate(TASKS):
         usable = [item for item in items if "rest" in item]
-        batch = draw_batch(usable, 12, network.silence.cpu(), np.random.default_rng([5, number]), weights={task: 1.0},
-                           lengths=(124,), full_prompts=True)
+        batch = draw_batch(usable, 12, network.silence[: max(LENGTHS)].cpu(), np.random.default_rng([5, number]),
+                           weights={task: 1.0}, lengths=(124,), full_prompts=True)
         scores[task] = round(float(flow_loss(network, batch, (6, number), dropout=0.0).mean()), 4)
     return scores
 
@@ -100,6 +107,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="budget in steps instead of minutes")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0, help="of batches and noise: another when going on from base.pt")
     parser.add_argument("--warmup", type=int, default=100, metavar="STEPS")
     parser.add_argument("--decay", type=float, default=0.999)
     parser.add_argument("--judge-every", type=float, default=240.0, metavar="SECONDS")
@@ -140,8 +148,16 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _mean_error(network: FlowNetwork, half: bool, *inputs: torch.Tensor) -> torch.Tensor:
-    return velocity_error(network, half, *inputs).mean()
+def training_loss(
+    network: FlowNetwork, reader: BeatReader | None, half: bool, told: torch.Tensor, angles: torch.Tensor,
+    composed: torch.Tensor, phases: torch.Tensor, *inputs: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
+    """What is descended: the mean ``velocity_error``, and what ``reader`` misses of tempo and beat."""
+    loss = velocity_error(network, half, *inputs).mean()
+    if reader is None:
+        return loss
+    with precision(phases.device, half):
+        return loss + reader.error(told, angles, composed, phases)
 
 
 class Trainer:
@@ -154,18 +170,21 @@ class Trainer:
         self.judged, self.items = items[:JUDGED_CLIPS], items[JUDGED_CLIPS:]
         self.pool = self.items
         trained = network if args.variant == "base" else network.transformer
+        if args.variant == "base":
+            network.hold_tempos()
         if args.variant != "base":
             network.requires_grad_(False)
             trained.requires_grad_(True)
-        parameters = [p for p in trained.parameters() if p.requires_grad]
+        self.reader = BeatReader(network.transformer).to(args.device) if args.variant == "base" else None
+        parameters = [p for part in (trained, self.reader) if part is not None for p in part.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01,
                                       fused=args.device != "cpu")  # fmt: skip
         self.share = torch.zeros(1).share_memory_()  # of the budget that is spent, for the processes that draw batches
         self.batches: Iterator[Batch] | None = None
-        self.graphed = GraphedLoss(partial(_mean_error, network, args.half), parameters) if args.graphs else None
+        self.graphed = GraphedLoss(partial(training_loss, network, self.reader, args.half), parameters) if args.graphs else None
         self.progress = Progress(parameters, optimizer, Average(parameters, args.decay), minutes=args.minutes,
                                  steps=args.steps)  # fmt: skip
-        self.silence = network.silence.cpu()
+        self.silence = network.silence[: max(LENGTHS)].cpu()
         self.tokens_stamp: float | None = None
         self.refresh_tokens()
         if args.resume and self.last_path.exists():
@@ -223,13 +242,19 @@ class Trainer:
         if self.batches is None:
             self.pool = curated(self.items) if args.variant == "sft" else self.items
             self.batches = batches(self.draw, progress.step, workers=args.workers, pin=args.device != "cpu")
-        inputs = flow_inputs(self.network, next(self.batches), (3, progress.step))
+        batch = next(self.batches)
+        device = self.network.silence.device
+        asked = (batch.told, batch.angles, batch.composed, batch.phases)
+        inputs = (*(part.to(device, non_blocking=True) for part in asked),
+                  *flow_inputs(self.network, batch, (3, args.seed, progress.step), lift=LIFT))  # fmt: skip
         if self.graphed is not None:
             loss = self.graphed(*inputs)
             progress.follow()
         else:
-            loss = velocity_error(self.network, args.half, *inputs).mean()
+            loss = training_loss(self.network, self.reader, args.half, *inputs)
             progress.descend(loss)
+        if args.variant == "base":
+            self.network.hold_tempos()
         return loss.detach()
 
     def draw(self, step: int) -> Batch:
@@ -241,7 +266,7 @@ class Trainer:
         weights = EARLY_WEIGHTS if early else WEIGHTS
         if self.tokens_stamp is None:
             weights = {**weights, "cover": 0.0}
-        batch = draw_batch(self.pool, args.batch, self.silence, np.random.default_rng([2 if sft else 1, step]),
+        batch = draw_batch(self.pool, args.batch, self.silence, np.random.default_rng([2 if sft else 1, args.seed, step]),
                            weights=weights, full_prompts=sft, lengths=EARLY_LENGTHS if short else LENGTHS)  # fmt: skip
         batch.tokens = self.network.tokenize(batch, PADDED if args.graphs else None)
         if args.graphs:
