@@ -7,6 +7,8 @@ from typing import Any
 
 from segue.scoring.groups import Generation, Group, GroupEntry
 from segue.scoring.metrics import metric
+from segue.scoring.pair_rules import Judgement, PairStrategy, derive
+from segue.scoring.pair_schema import Pair
 from segue.scoring.report import Defect, QualityReport
 
 
@@ -30,3 +32,26 @@ def scored_take(index: int, overall: float | None, *, made: dict[str, Any] | Non
 def scored_group(*entries: GroupEntry, **more: Any) -> Group:
     prompt = {"caption": "warm jazz", "lyrics": "la", "bpm": 96, "keyscale": "C major", "duration_s": 8.0}
     return Group(**{"id": "g", "stage": "scored", "prompt": prompt, "entries": entries, **more})
+
+
+def takes(*scores: float | None, **more: Any) -> list[GroupEntry]:
+    return [scored_take(i, score, **more) for i, score in enumerate(scores)]
+
+
+def logged(*genres: str) -> list[Group]:
+    return [
+        scored_group(*takes(9.0, 5.0, 1.0, prefix=f"{i}/"), id=f"g{i}", strata={"genre": g} if g else {})
+        for i, g in enumerate(genres)
+    ]
+
+
+def word(chosen: str, rejected: str, labeller: str = "ann", **more: Any) -> Judgement:
+    return Judgement(**{"group": "g", "chosen": chosen, "rejected": rejected, "labeller": labeller, **more})
+
+
+def sides(pair: Pair) -> tuple[int, int]:
+    return pair.chosen.generation_params.seed, pair.rejected.generation_params.seed
+
+
+def found(group: Group, said: tuple[Judgement, ...] = (), **strategy: Any) -> list[tuple[int, int]]:
+    return [sides(pair) for pair in derive(group, [PairStrategy(**strategy)], said)]
