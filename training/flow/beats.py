@@ -19,7 +19,7 @@ from torch import nn
 from ..mini import FRAME_RATE_HZ, TRANSFORMER
 
 TEMPO_LAYER, BEAT_LAYER = 0, 3
-TEMPO_WEIGHT, BEAT_WEIGHT = 0.2, 0.15
+TEMPO_WEIGHT, BEAT_WEIGHT = 0.2, 0.8
 _PATCH, _HIDDEN, _HEAD = (int(TRANSFORMER[name]) for name in ("patch_size", "hidden_size", "head_dim"))
 _FASTEST, _BEATS = 8, (1, 2, 4)
 
