@@ -24,7 +24,7 @@ WEIGHTS = {"text2music": 0.38, "repaint": 0.07, "cover": 0.15, "extract": 0.15, 
 EARLY_WEIGHTS = {"text2music": 0.2, "repaint": 0.25, "cover": 0.1, "extract": 0.25, "lego": 0.1, "complete": 0.1}
 # Lengths in latent frames (25 a second): mostly 4 s at first, 4 to 12 s later.
 EARLY_LENGTHS = (100, 100, 100, 124, 200)
-LENGTHS = (100, 100, 124, 150, 200, 200, 300)
+LENGTHS = (100, 150, 200, 200, 300)
 REFERENCE_FRAMES, REFERENCED = 750, 0.08
 FROM_THE_START = 0.9  # of text2music's examples
 
