@@ -172,7 +172,7 @@ class Trainer:
         trained = network if args.variant == "base" else network.transformer
         if args.variant == "base":
             network.hold_tempos()
-        if args.variant != "base":
+        else:
             network.requires_grad_(False)
             trained.requires_grad_(True)
         self.reader = BeatReader(network.transformer).to(args.device) if args.variant == "base" else None
