@@ -19,7 +19,10 @@ _SHORTEST_LAG_S, _WINDOW_S = 0.2, 0.1
 _BITS, _PATTERN_S = 48, 0.05
 _CANDIDATES, _FEWEST = 16, 4
 _STATIC, _PERIODIC_DB = 0.99, -25.0
-_EXACT_DB = -55.0  # what differs, against what is there: a copy repeats its noise too, a bar played again does not
+_ALIKE_DB = -55.0  # what differs, against what is there: where it is worth looking
+# A copy repeats its noise too, down to what the arithmetic or (of samples of 16 bits) two roundings with dither leave. Samples
+# of instruments that a machine plays again with the same force come near, but their hall and their chorus go on in between.
+_EXACT_DB, _ROUNDING = -80.0, 4.7e-10
 _LONGEST_S = 600.0
 
 
@@ -66,6 +69,11 @@ def _differences(x: Array, lag: int, window: int) -> tuple[Array, Array]:
     return uniform_filter1d(d.astype(np.float64), width), uniform_filter1d(p.astype(np.float64), width)
 
 
+def _rounded(samples: Array) -> bool:
+    """Whether all samples `[C, T]` are multiples of 1/32768, as those of a file of 16 bits are."""
+    return bool(np.all((samples * np.float32(32_768)) % 1 == 0))
+
+
 def _static(x: Array, rate_hz: int) -> bool:
     """Whether the spectrum hardly changes over the stretch: then being alike says nothing."""
     size = int(0.05 * rate_hz)
@@ -90,8 +98,8 @@ def _periodic(x: Array, rate_hz: int) -> bool:
 
 
 def repeats(samples: Array, rate_hz: int, shortest_s: float = 0.5) -> list[Repeat]:
-    """Stretches of `[C, T]` of at least `shortest_s` that are, to −55 dB, what was `lag` samples before, in order, each time
-    with its best lag. Of sounds over ten minutes only the first ten are looked at.
+    """Stretches of `[C, T]` of at least `shortest_s` that are, to −80 dB or (of 16 bits) to a rounding, what was `lag` samples
+    before, in order, each time with its best lag. Of sounds over ten minutes only the first ten are looked at.
 
     >>> x = 0.1 * np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32)
     >>> x[:, 48_000:72_000] = x[:, :24_000]  # the first second again after two, at 24 kHz
@@ -103,15 +111,18 @@ def repeats(samples: Array, rate_hz: int, shortest_s: float = 0.5) -> list[Repea
         return []
     window = int(_WINDOW_S * rate_hz)
     ground = float(np.square(x).mean()) * 1e-4
+    rounding = _ROUNDING if _rounded(samples) else 0.0
     found: list[Repeat] = []
     for lag in sorted(_lags(x, int(_SHORTEST_LAG_S * rate_hz), int(_PATTERN_S * rate_hz))):
         d, p = _differences(x, lag, window)
         step = max(window // 8, 1)
-        same = (d < p * 10 ** (_EXACT_DB / 10)) & (p > ground)
+        same = (d < p * 10 ** (_ALIKE_DB / 10)) & (p > ground)
         for first, last in merged(spans(same), 8):
             start, end = max(lag + first * step - window // 2, 0), min(lag + last * step + window // 2, x.size)
             part = x[start:end]
-            if part.size >= shortest_s * rate_hz and not _static(part, rate_hz) and not _periodic(part, rate_hz):
-                inside = 10 * np.log10(float(d[first:last].mean()) / float(p[first:last].mean()) + 1e-12)
-                found.append(Repeat(start, end, lag, float(inside)))
+            differs, is_there = float(np.median(d[first:last])), float(np.median(p[first:last]))
+            if part.size < shortest_s * rate_hz or differs > max(is_there * 10 ** (_EXACT_DB / 10), rounding):
+                continue
+            if not _static(part, rate_hz) and not _periodic(part, rate_hz):
+                found.append(Repeat(start, end, lag, float(10 * np.log10(differs / is_there + 1e-12))))
     return sorted(found, key=lambda r: (r.start, -r.end))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,9 +16,11 @@ from .found import MOST_SPANS, found
 
 _LOWEST_EDGE_HZ, _HIGHEST_EDGE_HZ = 1_800.0, 16_000.0
 _BELOW, _ABOVE, _BEYOND = (-1 / 6, 0.0), (1 / 12, 1 / 4), (1 / 12, 1.0)  # octaves from an edge
+_JUST_BELOW, _JUST_ABOVE, _NEAR = (-1 / 16, 0.0), (1 / 24, 5 / 48), 1 / 12
 _FARTHEST = 1 / 2  # octaves from where a fall begins to its steepest place
 _EDGE_DB = 6.0
 _STEEP_DB, _DEEP_DB = 11.0, 30.0
+_SHARP_DB = 16.0  # in a tenth of an octave: a filter's edge; the treble of a piano or a flute slopes into its noise
 _STEEP_TO_HISS_DB, _STEADY_DB = 14.0, 3.0  # noise in one channel lies 2 dB above its own floor, which is estimated for two
 
 
@@ -58,11 +61,29 @@ def _mean(values: Array, f: Array, edges: Array, octaves: tuple[float, float]) -
     return np.asarray((running[high] - running[low]) / np.maximum(high - low, 1))
 
 
-def _steepest(s: Spectra, begins_hz: float, ends_hz: float) -> tuple[float, float, float, float]:
-    """Of the fall of the level between two frequencies: where 6 dB of it are done (Hz), from where on it is steep (11 dB from
-    the sixth of an octave below a frequency to the one above); and where it is steepest, how far it falls there and down to all
-    of the octave above (dB), and how far that octave lies above its own steady part (dB; under 3 where there is nothing but
-    steady noise)."""
+@dataclass(frozen=True)
+class _Fall:
+    """A fall of the level. `edge_hz`: where 6 dB of it are done, from where on it is steep (11 dB from the sixth of an octave
+    below a frequency to the one above). Where it is steepest: how far it falls there (`fall_db`), within a tenth of an octave
+    (`sharp_db`), and down to all of the octave above (`depth_db`), and how far that octave lies above its own steady part
+    (`alive_db`; under 3 where there is nothing but steady noise)."""
+
+    edge_hz: float
+    fall_db: float
+    sharp_db: float
+    depth_db: float
+    alive_db: float
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a filter did it: nothing of the sound goes on beyond, or it ends at once in steady noise."""
+        if self.depth_db >= _DEEP_DB:
+            return self.fall_db >= _STEEP_DB
+        return self.fall_db >= _STEEP_TO_HISS_DB and self.sharp_db >= _SHARP_DB and self.alive_db <= _STEADY_DB
+
+
+def _steepest(s: Spectra, begins_hz: float, ends_hz: float) -> _Fall:
+    """The fall of the level between two frequencies."""
     f, least = s.frequencies, float(s.power.max()) * 1e-13
     level, floor = (10 * np.log10(np.maximum(power, least)) for power in (s.power, s.floor))
     edges = f[(f >= begins_hz) & (f <= ends_hz)]
@@ -71,15 +92,17 @@ def _steepest(s: Spectra, begins_hz: float, ends_hz: float) -> tuple[float, floa
     first, k = int((falls >= _STEEP_DB).argmax()), int(falls.argmax())
     done = np.flatnonzero((level >= below[first] - _EDGE_DB) & (f <= edges[first] * 2 ** _ABOVE[1]))[-1]
     beyond, alive = (float(_mean(values, f, edges[k : k + 1], _BEYOND)[0]) for values in (level, level - floor))
-    return float(f[done]), float(falls[k]), float(below[k]) - beyond, alive
+    near = f[(f >= edges[k] * 2**-_NEAR) & (f <= edges[k] * 2**_NEAR)]
+    sharp = float((_mean(level, f, near, _JUST_BELOW) - _mean(level, f, near, _JUST_ABOVE)).max())
+    return _Fall(float(f[done]), float(falls[k]), sharp, float(below[k]) - beyond, alive)
 
 
 def bandwidth_cut(a: Analysis) -> Iterator[Defect]:
     """`bandwidth_cut`: a cliff between 1.8 and 16 kHz (or 0.42 of the rate: a quarter of an octave above it is looked at) that
     falls by 11 dB and more from the sixth of an octave below it to the one above, and beyond which nothing of the sound is
-    left: the octave there lies 30 dB lower, or (14 dB and more) is steady noise, as where hiss was laid over a cut. Above a
-    voice's highest formant and an instrument's last strong partials something goes on: it falls by up to 26 dB, or onto the
-    noise of a recording by up to 11. 16 kHz is severity 0.1, 3 kHz is 1.
+    left: the octave there lies 30 dB lower, or (14 dB and more, and 16 within a tenth of an octave) is steady noise, as where
+    hiss was laid over a cut. Above a voice's highest formant something goes on (it falls by up to 26 dB), and the treble of an
+    instrument that fades into a recording's noise slopes. 16 kHz is severity 0.1, 3 kHz is 1.
 
     >>> z = np.fft.rfft(0.1 * np.random.default_rng(0).standard_normal(48_000))
     >>> z[8_000:] = 0.0  # one second at 48 kHz: nothing from 8 kHz up; 0.1 + 0.9/log2(16/3)
@@ -90,9 +113,9 @@ def bandwidth_cut(a: Analysis) -> Iterator[Defect]:
     highest = a.rate_hz / 2 * 2 ** -_ABOVE[1]
     if begins is None or not _LOWEST_EDGE_HZ <= begins < min(_HIGHEST_EDGE_HZ, highest):
         return
-    edge, fall, depth, alive = _steepest(a.spectra, begins, min(begins * 2**_FARTHEST, highest))
-    cut = fall >= _STEEP_DB if depth >= _DEEP_DB else fall >= _STEEP_TO_HISS_DB and alive <= _STEADY_DB
-    if edge >= _HIGHEST_EDGE_HZ or not cut:
+    fall = _steepest(a.spectra, begins, min(begins * 2**_FARTHEST, highest))
+    if fall.edge_hz >= _HIGHEST_EDGE_HZ or not fall.is_cut:
         return
-    severity = 0.1 + 0.9 * np.log2(_HIGHEST_EDGE_HZ / edge) / np.log2(_HIGHEST_EDGE_HZ / 3_000)
-    yield found("bandwidth_cut", severity, (0, a.samples.shape[1]), a, edge_hz=round(edge), fall_db=round(fall, 1))
+    severity = 0.1 + 0.9 * np.log2(_HIGHEST_EDGE_HZ / fall.edge_hz) / np.log2(_HIGHEST_EDGE_HZ / 3_000)
+    yield found("bandwidth_cut", severity, (0, a.samples.shape[1]), a, edge_hz=round(fall.edge_hz),
+                fall_db=round(fall.fall_db, 1))  # fmt: skip

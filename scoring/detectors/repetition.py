@@ -12,9 +12,9 @@ from .found import MOST_SPANS, found
 
 
 def repetition(a: Analysis) -> Iterator[Defect]:
-    """`repetition`: half a second and more that is, sample by sample, what came before (to −55 dB: noise and all, as a copy
-    is and a bar played again is not). Severity by how much of the sound is such a copy: nothing is 0.1, three quarters is
-    1.
+    """`repetition`: half a second and more that is, sample by sample, what came before: to −80 dB or (of 16 bits) to a
+    rounding, noise and all, as a copy is and a bar played again is not. Severity by how much of the sound is such a copy:
+    nothing is 0.1, three quarters is 1.
 
     >>> x = 0.1 * np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32)
     >>> x[:, 48_000:72_000] = x[:, :24_000]  # the first second again after two: a quarter of it all

@@ -9,13 +9,16 @@ import numpy as np
 from ..analysis import Analysis
 from ..report import Defect
 from ..samples import spans
-from ..stereo import MILD, phase_status
+from ..stereo import MILD, SEVERE, phase_status
 from .found import found
+
+_LASTING = 3  # windows; between two microphones a single note of a piano gets to −0.5 for one or two
 
 
 def phase_cancellation(a: Analysis) -> Iterator[Defect]:
     """`phase_cancellation`: half-second windows (not more than 40 dB below the loudest) whose correlation is
-    in the mild or severe band; −0.3 is severity 0.25, −0.7 is 0.75, −1 is 1.
+    in the severe band, or in the mild one for a second and a half (of a shorter sound, all the time); −0.3 is severity 0.25,
+    −0.7 is 0.75, −1 is 1.
 
     >>> x = 0.1 * np.random.default_rng(0).standard_normal(48_000)
     >>> [(d.type, d.start_s, d.end_s, d.severity) for d in phase_cancellation(Analysis(np.stack((x, -x)), 48_000))]
@@ -26,7 +29,10 @@ def phase_cancellation(a: Analysis) -> Iterator[Defect]:
     values = np.array([np.nan if m.correlation is None else m.correlation for m in windows])
     bad = (powers > 1e-4 * powers.max(initial=0.0)) & (np.nan_to_num(values) < MILD)
     step = int(0.5 * a.rate_hz)
+    lasting = min(_LASTING, len(values))
     for first, last in spans(bad):
+        if last - first < lasting and values[first:last].min() >= SEVERE:
+            continue
         worst = float(values[first:last].mean())
         severity = float(np.interp(-worst, [0.3, 0.7, 1.0], [0.25, 0.75, 1.0]))
         span = (first * step, min(last * step, a.samples.shape[1]))

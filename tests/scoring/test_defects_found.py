@@ -133,6 +133,15 @@ def test_phase_cancellation_in_its_span(r: float, band: str) -> None:
     assert defect.severity == pytest.approx(np.interp(-r, [0.3, 0.7, 1.0], [0.25, 0.75, 1.0]), abs=0.02)
 
 
+@pytest.mark.parametrize(("r", "windows", "told"), [(-0.5, 2, False), (-0.5, 3, True), (-0.8, 1, True)])
+def test_a_note_against_itself_is_no_phase_cancellation_unless_it_lasts(r: float, windows: int, told: bool) -> None:
+    """Between two microphones a piano's note gets to −0.5 for a moment."""
+    a, b = 0.1 * np.random.default_rng(3).standard_normal((2, 4 * RATE))
+    x, note = np.stack([a, a]), slice(RATE, RATE + windows * RATE // 2)
+    x[1, note] = r * a[note] + np.sqrt(1 - r * r) * b[note]
+    assert bool(found(x, "phase_cancellation")) == told
+
+
 def test_dc_grows_with_the_offset(music: np.ndarray) -> None:
     severities = [worst(music + np.float32(dc), "dc_offset") for dc in (0.0, 0.01, 0.03, 0.1)]
     assert severities[0] == 0.0

@@ -237,6 +237,16 @@ def test_what_goes_on_softer_beyond_an_edge_is_no_cut_and_hiss_over_a_cut_does_n
     assert severity(bandwidth_cut, cut) > 0.5
 
 
+@pytest.mark.parametrize(("falls_db", "told"), [(60.0, False), (400.0, True)])
+def test_a_treble_that_slopes_into_its_noise_is_no_cut(falls_db: float, told: bool) -> None:
+    """A piano's falls by 60 dB an octave above its last partials, onto the noise of its recording; a filter's edge at once."""
+    rng = np.random.default_rng(8)
+    hz = np.fft.rfftfreq(5 * RATE, 1 / RATE)
+    slope = 10 ** (-falls_db / 20 * np.log2(np.maximum(hz, 6_000) / 6_000))
+    x = np.fft.irfft(slope * np.fft.rfft(0.1 * rng.standard_normal(5 * RATE)), 5 * RATE)
+    assert (severity(bandwidth_cut, (x + 0.005 * rng.standard_normal(x.size))[None]) > 0) == told
+
+
 def test_a_mono_file_and_a_wide_one_are_not_false_stereo() -> None:
     x = clip(9)
     assert severity(false_stereo, x) == 0.0
