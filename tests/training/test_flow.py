@@ -145,6 +145,12 @@ def test_batches_drawn_ahead_are_the_same(items, tmp_path):
     assert ahead == pytest.approx(here, rel=1e-6)
 
 
+def test_another_seed_draws_other_batches(items, tmp_path):
+    first, other = run(items, tmp_path, 1)[0], run(items, tmp_path, 1, "--seed", "1")[0]
+    assert torch.equal(first.draw(5).target, first.draw(5).target)
+    assert not torch.equal(first.draw(5).target[:, :80], other.draw(5).target[:, :80])
+
+
 @pytest.mark.parametrize(("options", "told"), [
     (["--graphs"], "write --device cuda"), (["--no-early"], "leave it out to begin from the start"),
 ])  # fmt: skip

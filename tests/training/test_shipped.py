@@ -45,9 +45,10 @@ def test_autoencoder(bench):
 
 
 @pytest.mark.slow
-def test_turbo_plays_what_the_caption_asks_for(bench):
+def test_turbo_plays_what_the_prompt_asks_for(bench):
     figures = followed(bench, generated(bench, "turbo", 8))
     assert figures["instruments"] > figures["other_instruments"] + 0.05
+    assert figures["key"] > figures["other_key"] + 0.2 and figures["bpm"] > figures["other_bpm"] + 0.2
 
 
 @pytest.mark.slow

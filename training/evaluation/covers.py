@@ -21,9 +21,9 @@ from .listeners import agreement, present
 
 STRENGTHS = (1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.0)
 FOLLOWED_AT = (1.0, 0.5, 0.0)
-# By the grid of `studies.cover_guidance`, on choosing clips: more for the source keeps more of it, more for the text follows that
-# more; these two lie between. Turbo was distilled under 4 and 2.
-GUIDED = Guidance(kind="multi", acoustic_scale=3.0, text_scale=2.0)
+# Set on choosing clips: more for the source keeps more of it, more for the text follows that more (`studies.cover_guidance`);
+# these two lie between. Turbo was distilled under 6 and 2.
+GUIDED = Guidance(kind="multi", acoustic_scale=4.0, text_scale=2.0)
 SAME_KEY_FIRST_SEED, SAME_KEY_CLIPS = 60_000_000, 4
 
 

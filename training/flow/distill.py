@@ -111,7 +111,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--guidance", choices=("cfg", "apg", "none"), default="apg")
     parser.add_argument("--scale", type=float, default=4.0)
-    parser.add_argument("--source-scale", type=float, default=4.0, help="of covers: acoustic_scale of guidance 'multi'")
+    parser.add_argument("--source-scale", type=float, default=6.0, help="of covers: acoustic_scale of guidance 'multi'")
     parser.add_argument("--text-scale", type=float, default=2.0, help="of covers: text_scale of guidance 'multi'")
     parser.add_argument("--substeps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
