@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,13 @@ def written(piece: Path, programs: tuple[int, ...], out: Path) -> None:
 
 def played(tune: Path, font: Path) -> np.ndarray:
     """A MIDI file as FluidSynth plays it, ``[T, 2]``: from its first sound on, faded out within the last second, without the
-    offset that samples of a sound font may carry."""
+    offset that samples of a sound font may carry. Raises ValueError where nothing is heard."""
     wave = tune.with_suffix(".wav")
     subprocess.run(["fluidsynth", "-ni", "-q", "-g", "0.3", "-r", str(RATE_HZ), "-F", str(wave), str(font), str(tune)],
                    check=True, capture_output=True, timeout=LONGEST_S)  # fmt: skip
     x = soundfile.read(wave, dtype="float32", always_2d=True)[0]
+    if not np.any(np.abs(x) > 1e-4):
+        raise ValueError("nothing is heard")
     x = x[max(int(np.argmax(np.abs(x).max(axis=1) > 1e-4)) - RATE_HZ // 20, 0) :][: int(SECONDS * RATE_HZ)]
     x = x - x.mean(axis=0)
     tail = min(len(x), RATE_HZ)
@@ -84,39 +87,49 @@ def chosen(kind: str, count: int, rng: random.Random) -> list[tuple[Path, tuple[
     return [(rng.choice(rng.choice([p for p in pieces if p])), rng.choice(programs)) for _ in range(3 * count)]
 
 
+def play_all(out: Path, pieces: int, rng: random.Random, font: Path) -> None:
+    """Write as many pieces of each kind, and say which could not be read or played."""
+    from music21.exceptions21 import Music21Exception
+
+    count = pieces // len(PLAYED)
+    with tempfile.TemporaryDirectory() as folder:
+        tune = Path(folder) / "piece.mid"
+        for kind in PLAYED:
+            made = set[str]()
+            for piece, programs in chosen(kind, count, rng):
+                name = f"{kind}_{piece.parent.name}_{piece.stem}_{'-'.join(map(str, programs))}.wav"
+                if len(made) == count or name in made:
+                    continue
+                try:
+                    written(piece, programs, tune)
+                    samples = played(tune, font)
+                except (Music21Exception, ValueError, subprocess.SubprocessError) as error:
+                    print(f"{piece.name}: left out, {error}", file=sys.stderr)
+                    continue
+                soundfile.write(out / name, samples, RATE_HZ, subtype="PCM_24")
+                made.add(name)
+                print(out / name, flush=True)
+            if len(made) < count:
+                print(f"{kind}: {len(made)} pieces instead of {count}; another --seed draws others", file=sys.stderr)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--pieces", type=int, default=56)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    try:
-        import music21
-        font = find_soundfont()
-    except (ImportError, RequestError) as error:
-        print(f"{error}\nneeds music21 (pip install music21) and a General-MIDI sound font", file=sys.stderr)
+    if find_spec("music21") is None or shutil.which("fluidsynth") is None:
+        print("needs music21 (pip install -c constraints.txt music21) and the program fluidsynth (Debian: apt install it)",
+              file=sys.stderr)  # fmt: skip
         return 2
-    if shutil.which("fluidsynth") is None:
-        print("there is no program fluidsynth on the PATH: install it (Debian: apt install fluidsynth)", file=sys.stderr)
+    try:
+        font = find_soundfont()
+    except RequestError as error:
+        print(error, file=sys.stderr)
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
-    rng, count = random.Random(args.seed), args.pieces // len(PLAYED)
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in PLAYED:
-            made = 0
-            for piece, programs in chosen(kind, count, rng):
-                name = f"{kind}_{piece.parent.name}_{piece.stem}_{'-'.join(map(str, programs))}.wav"
-                if made == count or (args.out / name).exists():
-                    continue
-                try:
-                    written(piece, programs, Path(folder) / "piece.mid")
-                    samples = played(Path(folder) / "piece.mid", font)
-                except (music21.exceptions21.Music21Exception, ValueError, subprocess.TimeoutExpired) as error:
-                    print(f"{piece.name}: left out, {error}", file=sys.stderr)
-                    continue
-                soundfile.write(args.out / name, samples, RATE_HZ, subtype="PCM_24")
-                made += 1
-                print(args.out / name, flush=True)
+    play_all(args.out, args.pieces, random.Random(args.seed), font)
     return 0
 
 

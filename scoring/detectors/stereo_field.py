@@ -12,7 +12,7 @@ from ..samples import spans
 from ..stereo import MILD, SEVERE, phase_status
 from .found import found
 
-_LASTING = 3  # windows; between two microphones a single note of a piano gets to −0.5 for one or two
+_LASTING = 3  # windows; between two microphones a single note of a piano turns against itself for one or two
 
 
 def phase_cancellation(a: Analysis) -> Iterator[Defect]:
