@@ -13,8 +13,8 @@ from .found import found
 
 _BLOCK_S = 0.02
 _CEILING_DB = 1.0  # blocks whose peak lies within this of the ceiling are held down
-_SHARE, _WORST_SHARE = 0.37, 0.85
-_CHANGE_DB = 1.8
+_SHARE, _WORST_SHARE = 0.37, 0.80
+_CHANGE_DB = 1.7
 _HEARD_DB = -40.0
 
 
@@ -41,8 +41,8 @@ def held_down(x: Array, rate_hz: int) -> tuple[float, float]:
 
 def over_compression(a: Analysis) -> Iterator[Defect]:
     """`over_compression`: peaks stand at one ceiling in more than 37 % of all blocks of 20 ms, while the level of those blocks
-    goes on changing by 1.8 dB and more, as only what is pushed against a ceiling does; a quiet genre, a drone or a tone of one
-    level is not blamed for it. 37 % is severity 0.05, 85 % is 1.
+    goes on changing by 1.7 dB and more, as only what is pushed against a ceiling does; a quiet genre, a drone or a tone of one
+    level is not blamed for it. 37 % is severity 0.05, 80 % is 1.
 
     >>> t = np.arange(96_000) / 48_000
     >>> beats = np.sin(2 * np.pi * 200 * t) * (1.1 + np.sin(2 * np.pi * 2 * t))

@@ -21,7 +21,7 @@ _FRAME_S = 1 / 47
 _MOST_FRAMES = 3_000
 _EDGE_SPREAD_DB, _FLATNESS = 2.5, 0.45
 _SHARE = 0.5
-_LEAST_DB, _WORST_DB = -60.0, -25.0
+_LEAST_DB, _WORST_DB = -58.0, -25.0
 
 
 def _quiet_bands(x: Array, rate_hz: int) -> tuple[Array, Array, Array] | None:
@@ -53,7 +53,7 @@ def _quiet_bands(x: Array, rate_hz: int) -> tuple[Array, Array, Array] | None:
 def noise(a: Analysis) -> Iterator[Defect]:
     """`noise`: a floor above 1.5 kHz below which the sound never falls: in at least half of the bands the quietest moments
     are alike to 2.5 dB (the lower edge of what music does is ragged) and flat over frequency, as only noise is. Severity by
-    its level after −18 LUFS: −60 dBFS is 0.05, −25 dBFS is 1.
+    its level after −18 LUFS: −58 dBFS is 0.05, −25 dBFS is 1.
 
     >>> x = 0.1 * np.random.default_rng(0).standard_normal((1, 48_000))  # nothing but noise, at −18 LUFS after the gain
     >>> [(d.type, d.start_s, d.end_s, d.severity) for d in noise(Analysis(x, 24_000))]

@@ -22,6 +22,7 @@ _DB_AN_OCTAVE = 1.0  # so much more is asked below the second, for each octave
 _MOST, _WITHIN, _BESIDE = 0.9, 24, 4  # of the bands (of 1/48 octave) within half an octave, but for those beside it
 _EACH_DB, _SIDES_DB, _SHORT_DB = 10.0, 4.0, 5.0  # at most, of one way to look, over its own sides, and in short frames
 _SHARE, _STANDS_DB = 1 / 6, 6.0
+_OCTAVE_DB, _OCTAVE_MOST_DB, _TRIES = 4.0, 6.0, 4  # what stands an octave away counts against, from here on, and at most
 _MILD_DB, _WORST_DB = 7.0, 18.0
 _LINE_DB = 12.0
 _HIT_DB, _HIT_TWICE = 2.0, 2.0
@@ -146,16 +147,38 @@ def _rings_db(a: Analysis) -> tuple[Array, list[Array]]:
     return rings, levels
 
 
+def _octave_db(a: Analysis, hz: float) -> float:
+    """How far what lies an octave below a frequency or an octave above it, whichever is more, stands out of its surroundings
+    in four frames of five, dB (0 and more): a note that is held stands out at each of its partials, a resonance at one place."""
+    around = hz * 2 ** (np.arange(-2 * _WITHIN, 2 * _WITHIN + 1) / (2 * _WITHIN))
+    stands = [0.0]
+    for octave in (around / 2, around * 2):
+        if octave[-1] < 0.45 * a.rate_hz:
+            level = over_most_db(np.quantile(_core_db(a, octave), _SELDOM, axis=0))
+            stands.append(float(level[2 * _WITHIN - 2 : 2 * _WITHIN + 3].max()))
+    return max(stands)
+
+
 def _resonance(a: Analysis) -> tuple[float, float]:
     """Frequency in Hz of the band that stands out most of those that ring, and how far, dB (the mean of the ways to look, as
-    much as it is); 0 where none does."""
-    if not a.tones.narrow_hz.size:
+    much as it is); 0 where none does. What stands out an octave away as well (`_octave_db`) is a held note's: what is more
+    than 4 dB of that, up to 6, counts against it as a way to look counts for it."""
+    hz = a.tones.narrow_hz
+    if not hz.size:
         return 0.0, 0.0
     rings, levels = _rings_db(a)
     if rings.max() <= _STANDS_DB:
         return 0.0, 0.0
     stands = np.where(rings > _STANDS_DB, np.mean([over_most_db(level) for level in levels], axis=0), -np.inf)
-    return float(a.tones.narrow_hz[stands.argmax()]), float(stands.max())
+    for _ in range(_TRIES):
+        best = int(stands.argmax())
+        if stands[best] == -np.inf:
+            break
+        against = min(max(_octave_db(a, float(hz[best])) - _OCTAVE_DB, 0.0), _OCTAVE_MOST_DB)
+        if rings[best] - _SHARE * against > _STANDS_DB:
+            return float(hz[best]), float(stands[best])
+        stands[max(best - _BESIDE, 0) : best + _BESIDE + 1] = -np.inf
+    return 0.0, 0.0
 
 
 def harsh(a: Analysis) -> Iterator[Defect]:

@@ -17,7 +17,7 @@ Band = tuple[float, float]
 
 MUD_HZ, MUD_BESIDE_HZ = (198.0, 500.0), ((99.0, 125.0), (794.0, 1_260.0))
 _MUD_DB, _MUD_WORST_DB = 7.5, 15.0
-_LOPSIDED_DB = 8.0
+_LOPSIDED_DB, _DARK_DB = 3.0, 4.0  # so much may be less over the nearer side, and between the partials over the side above
 _NO_BASS_DB, _NO_TREBLE_DB, _ALONE_DB = 20.0, 26.0, 24.0  # one side lies so far below the other; both so far below the band,
 _NEARLY_ALONE_DB, _PARTIALS_DB = 18.0, 7.0  # or so far, and what lies between the partials stands out by so much less than all
 
@@ -83,10 +83,11 @@ def _is_no_mix(mean: Band, between: Band) -> bool:
 def muddy(a: Analysis) -> Iterator[Defect]:
     """`muddy`: 200 to 500 Hz stand more than 7.5 dB above the mean of what lies on both sides, the reference curve taken off
     (15 dB and more is severity 1; most recordings lie within ±5 dB, nineteen of twenty under 7), and more than 4.5 dB between
-    the partials too: notes that happen to lie there fill the one and not the other, a filter, a room or proximity both. At
-    most 8 dB over the nearer side count. Nothing is said of what is no mix: where the side below lies more than 20 dB under the
-    one above (no bass) or that 26 dB under it (no treble), or both lie 24 dB below the band, or 18 where mostly partials stand
-    out of them (one instrument that plays there).
+    the partials too: notes that happen to lie there fill the one and not the other, a filter, a room or proximity both. Only 3 dB
+    more than over the nearer side count (one instrument without bass stands far over what is missing), and 4 more than what
+    lies between the partials stands over the side above (the partials of one dark instrument fall, but not that). Nothing is said
+    of what is no mix: where the side below lies more than 20 dB under the one above (no bass) or that 26 dB under it (no treble),
+    or both lie 24 dB below the band, or 18 where mostly partials stand out of them (one instrument that plays there).
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
     >>> z = np.fft.rfft(np.random.default_rng(0).standard_normal(48_000)) * np.maximum(f, 20) ** (-5 / 6)  # 5 dB an octave
@@ -99,7 +100,7 @@ def muddy(a: Analysis) -> Iterator[Defect]:
     mean, between = (over_both_sides_db(levels, MUD_HZ, MUD_BESIDE_HZ) for levels in a.balance)
     if not np.isfinite((mean, between)).all() or _is_no_mix(mean, between):
         return
-    excess = min(sum(mean) / 2, min(mean) + _LOPSIDED_DB, sum(between) / 2 + _BETWEEN_DB)
+    excess = min(sum(mean) / 2, min(mean) + _LOPSIDED_DB, sum(between) / 2 + _BETWEEN_DB, between[1] + _DARK_DB)
     if excess > _MUD_DB:
         yield found(
             "muddy", 0.1 + 0.9 * (excess - _MUD_DB) / (_MUD_WORST_DB - _MUD_DB), (0, a.samples.shape[1]), a,

@@ -64,7 +64,7 @@ def bursting(x: np.ndarray, level: int) -> np.ndarray:
 
 
 def squeezed(x: np.ndarray, level: int) -> np.ndarray:
-    driven = x * np.float32(10 ** ((7 + 5 * level) / 20))
+    driven = x * np.float32(10 ** ((4 + 3 * level) / 20))
     ceiling = np.abs(x).max()
     gain = np.minimum(1, ceiling / np.maximum(maximum_filter1d(np.abs(driven).max(axis=0), 145), 1e-9))
     gain = uniform_filter1d(minimum_filter1d(gain, 480), 72)

@@ -22,8 +22,9 @@ from .listeners import agreement, present
 STRENGTHS = (1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.0)
 FOLLOWED_AT = (1.0, 0.5, 0.0)
 # Set on choosing clips: more for the source keeps more of it, more for the text follows that more (`studies.cover_guidance`);
-# these two lie between. Turbo was distilled under 6 and 2.
-GUIDED = Guidance(kind="multi", acoustic_scale=4.0, text_scale=2.0)
+# these two lie between. Late in the way guidance only adds to what is there, and takes from the likeness to the source.
+# Turbo was distilled under 6 and 2, likewise unguided at the end.
+GUIDED = Guidance(kind="multi", acoustic_scale=4.0, text_scale=2.0, interval=(0.25, 1.0))
 SAME_KEY_FIRST_SEED, SAME_KEY_CLIPS = 60_000_000, 4
 
 
