@@ -114,7 +114,7 @@ def flat_tops(
             part = channel[start : start + step + 64]
             if part.size < 8:
                 continue
-            least = max(corner * flat, 8 * _quantum(part))
+            least = max(corner * flat, 8 * _quantum(part, max(rate_hz // _CEILINGS_A_SECOND, 1)))
             own.append(_channel_runs(part, rate_hz, flat, shortest, least) + np.array([start, start, 0.0, 0.0]))
         if own:
             reach = int(_SAME_CEILING_S * rate_hz)
@@ -192,8 +192,10 @@ def rounded_tops(samples: Any, rate_hz: int) -> RoundedTops | None:
     return worst
 
 
-def _quantum(x: Array) -> float:
-    """Smallest step between neighbouring samples that is not 0: the quantisation step of coarse material."""
-    d = np.abs(np.diff(x))
-    steps = d[d > 0]
-    return float(steps.min()) if steps.size else 0.0
+def _quantum(x: Array, block: int) -> float:
+    """Smallest step between neighbouring samples that is not 0, in each block of so many, the median over blocks: the
+    quantisation step of coarse material, some of which may have been faded in finer ones."""
+    moves = np.abs(np.diff(x))
+    least = np.minimum.reduceat(np.where(moves > 0, moves, np.inf), np.arange(0, moves.size, block))
+    least = least[np.isfinite(least)]
+    return float(np.median(least)) if least.size else 0.0

@@ -44,3 +44,13 @@ def test_the_hiss_of_samples_is_no_noise(under_db: float, told: bool) -> None:
     notes = np.sin(2 * np.pi * 220 * t) * np.exp(-(t % 0.5) / 0.2)
     x = notes + rng.standard_normal((2, t.size)) * notes.std() * 10 ** (under_db / 20)
     assert bool(found(x.astype(np.float32), "noise")) == told
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_steps_of_a_quiet_sixteen_bit_ending_are_not_clipped(seed: int) -> None:
+    """Crests of 30 quantisation steps are flat for want of finer ones, whatever fades out in finer ones after them."""
+    rng, t = np.random.default_rng(seed), np.arange(4 * RATE) / RATE
+    chord = sum(np.sin(2 * np.pi * hz * t + turn) for hz, turn in zip((131, 196, 330, 523), rng.uniform(0, 6, 4), strict=True))
+    coarse = np.round(30 * chord / np.abs(chord).max()) / 32_768
+    fading = coarse * np.clip((t[-1] - t) / 0.5, 0, 1)
+    assert found(fading[None].astype(np.float32), "clipping") == []
