@@ -17,8 +17,8 @@ from .listeners import present
 # Set on choosing clips, by trial; `evaluate --choosing --only extract` judges another setting there.
 EXTRACT_STEPS, EXTRACT_GUIDANCE = 3, Guidance(kind="cfg", scale=2.0)
 # Which track is asked for is all that the text of a lego decides, so it is weighed more than elsewhere: set on choosing clips,
-# by trial; `evaluate --choosing --only added` judges another setting there.
-LEGO_GUIDANCE = Guidance(kind="apg", scale=16.0)
+# by trial (24 clips); `evaluate --choosing --only added` judges another setting there. Late in the way it only makes them louder.
+LEGO_GUIDANCE = Guidance(kind="apg", scale=24.0, interval=(0.25, 1.0))
 
 
 def extracts(bench: Bench, k: int, steps: int = EXTRACT_STEPS) -> dict[str, Stage]:
