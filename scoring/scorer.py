@@ -35,7 +35,7 @@ from .profiles import BANDS, DEFECT_POINTS, MOST_POINTS, PROFILES, TERMS, Profil
 from .report import Defect, Metric, QualityReport
 from .samples import decibel
 
-SCORER_VERSION = "2"
+SCORER_VERSION = "3"
 
 BASS_HZ = (20.0, 250.0)
 MID_HZ = (250.0, 4_000.0)
