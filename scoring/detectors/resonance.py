@@ -150,13 +150,12 @@ def _rings_db(a: Analysis) -> tuple[Array, list[Array]]:
 def _octave_db(a: Analysis, hz: float) -> float:
     """How far what lies an octave below a frequency or an octave above it, whichever is more, stands out of its surroundings
     in four frames of five, dB (0 and more): a note that is held stands out at each of its partials, a resonance at one place."""
-    around = hz * 2 ** (np.arange(-2 * _WITHIN, 2 * _WITHIN + 1) / (2 * _WITHIN))
-    stands = [0.0]
-    for octave in (around / 2, around * 2):
-        if octave[-1] < 0.45 * a.rate_hz:
-            level = over_most_db(np.quantile(_core_db(a, octave), _SELDOM, axis=0))
-            stands.append(float(level[2 * _WITHIN - 2 : 2 * _WITHIN + 3].max()))
-    return max(stands)
+    around = hz * 2 ** (np.arange(-2 * _WITHIN, 2 * _WITHIN + 1) / (2 * _WITHIN))  # none reaches the other's middle
+    octaves = [bands for bands in (around / 2, around * 2) if bands[-1] < 0.45 * a.rate_hz]
+    if not octaves:
+        return 0.0
+    level = over_most_db(np.quantile(_core_db(a, np.concatenate(octaves)), _SELDOM, axis=0))
+    return max(0.0, float(level.reshape(len(octaves), -1)[:, 2 * _WITHIN - 2 : 2 * _WITHIN + 3].max()))
 
 
 def _resonance(a: Analysis) -> tuple[float, float]:

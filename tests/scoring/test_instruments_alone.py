@@ -1,4 +1,5 @@
-"""What a single instrument or a choir does, and is no defect: held notes, a register without bass, the hiss of its samples."""
+"""What a single instrument or a choir does, and is no defect: held notes, a register without bass, the hiss of its samples,
+the steps of a quiet ending."""
 
 from __future__ import annotations
 
