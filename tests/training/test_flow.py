@@ -42,8 +42,7 @@ def test_skeleton_is_what_sounds(items):
 
 
 def test_batches_hold_clips_that_are_long_enough(items):
-    short = {**items[0], "mix": items[0]["mix"][:60], "stems": {}}
-    short.pop("rest", None)
+    short = {**items[0], "mix": items[0]["mix"][:60], "stems": {}, "rests": {}}
     mixed = [short, *items]
     batch = draw_batch(mixed, 8, torch.zeros(300, 64), np.random.default_rng(0), weights={"text2music": 1.0}, lengths=(100,))
     assert batch.target.shape[1] in (60, 100)
@@ -75,6 +74,16 @@ def test_layout_of_each_task(items, task):
     else:
         assert bool((batch.mask == 1).all())
         assert not torch.equal(batch.source, batch.target)
+
+
+def test_every_track_is_asked_for_with_what_is_left_without_it(items):
+    """lego: over many draws each stem of a clip is the target, and its source is the mix without it."""
+    whole = [item for item in items[:6] if len(item["stems"]) > 1]
+    batch = draw_batch(whole, 200, torch.zeros(300, 64), np.random.default_rng(2), weights={"lego": 1.0}, lengths=(100,))
+    pairs = {(source.sum().item(), target.sum().item()) for source, target in zip(batch.source, batch.target, strict=True)}
+    wanted = {(item["rests"][track].float().sum().item(), stem.float().sum().item())
+              for item in whole for track, stem in item["stems"].items()}  # fmt: skip
+    assert pairs == wanted
 
 
 def test_instructions():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import AceStepTransformer1DModel, AutoencoderOobleck
 from safetensors.torch import load_file
+from segue.training import unpack
 from segue.training.build_mini import main
 from segue.training.mini import VARIANTS, make_mini
 from transformers import AutoTokenizer, Qwen3Model
@@ -44,6 +45,25 @@ def test_size_and_permissions(folder):
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 64e6
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in files)
+
+
+def test_a_folder_unpacked_builds_the_same_folder(folder, tmp_path, capsys):
+    run, again = tmp_path / "run", tmp_path / "again"
+    assert unpack.main(["--folder", str(folder), "--out", str(run)]) == 0
+    assert main(["--checkpoint", str(run), "--out", str(again), "--seed", "1"]) == 0
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*.safetensors"))
+    assert len(files) == 8
+    for path in files:
+        before, after = load_file(folder / path), load_file(again / path)
+        silence = {"silence_latent"} & before.keys()  # encoded anew, by the autoencoder in fp16
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[name], after[name]) for name in before.keys() - silence)
+        assert all(torch.allclose(before[name], after[name], atol=0.02) for name in silence)
+    capsys.readouterr()
+    assert unpack.main(["--folder", str(folder), "--out", str(run)]) == 2
+    assert "base" in (told := capsys.readouterr().err) and "another --out" in told
+    assert unpack.main(["--folder", str(run), "--out", str(tmp_path / "other")]) == 2
+    assert "segue.json" in capsys.readouterr().err
 
 
 def test_random_weights_follow_the_seed():

@@ -1,7 +1,7 @@
 """Encode the corpus once: ``python -m segue.training.flow.cache --vae vae.pt --out DIR --clips N``.
 
 Writes shards of clips as they become ready, so a trainer may already run on the first of them. A clip holds the
-latents of its mix, and (``--full-share``) of every stem and of the mix without one stem; latents are ``[T, 64]`` float16.
+latents of its mix, and (``--full-share``) of every stem and of the mix without each; latents are ``[T, 64]`` float16.
 With ``--workers`` other processes compose the clips while this one encodes them, on ``--device``.
 """
 
@@ -47,16 +47,15 @@ def skeleton(samples: np.ndarray, rate_hz: int, frames: int) -> np.ndarray:
 
 
 def signals_of(clip: Clip, *, full: bool) -> dict[str, Any]:
-    """What there is to encode of a clip, before it is encoded: ``samples`` ``[N, 2, T]`` of the mix and, when ``full``, of every
-    stem and of the mix without one (``left_out``); with its facts, tracks and skeleton."""
+    """What there is to encode of a clip, before it is encoded: ``samples`` ``[1 + 2·S, 2, T]`` of the mix and, when ``full``,
+    of its ``S`` stems and of the mix without each (of one stem: that alone); with its facts, tracks and skeleton."""
     length = clip.samples.shape[-1] // HOP * HOP
-    signals, tracks, left_out = [clip.samples], list(clip.stems) if full else [], None
-    signals += [clip.stems[track] for track in tracks]
+    tracks = list(clip.stems) if full else []
+    signals = [clip.samples, *(clip.stems[track] for track in tracks)]
     if len(tracks) > 1:
-        left_out = tracks[int(np.random.default_rng([clip.seed, 3]).integers(len(tracks)))]
-        signals.append(clip.samples - clip.stems[left_out])
+        signals += [clip.samples - clip.stems[track] for track in tracks]
     shape = skeleton(clip.samples, clip.rate_hz, length // HOP)
-    return {"facts": clip.facts(), "tracks": tracks, "left_out": left_out, "skeleton": torch.from_numpy(shape).half(),
+    return {"facts": clip.facts(), "tracks": tracks, "skeleton": torch.from_numpy(shape).half(),
             "samples": torch.from_numpy(np.stack(signals)[:, :, :length])}  # fmt: skip
 
 
@@ -77,11 +76,9 @@ def encode_signals(made: list[dict[str, Any]], vae: AutoencoderOobleck, *, half:
 def _item(made: dict[str, Any], *latents: torch.Tensor) -> dict[str, Any]:
     """What the trainers read of a clip; each of the latents in memory of its own, so that a file holds no more than it says."""
     tracks, own = made["tracks"], [z.clone() for z in latents]
-    item = {"facts": made["facts"], "mix": own[0], "skeleton": made["skeleton"],
-            "stems": dict(zip(tracks, own[1 : 1 + len(tracks)], strict=True))}  # fmt: skip
-    if made["left_out"]:
-        item["left_out"], item["rest"] = made["left_out"], own[-1]
-    return item
+    stems, rests = own[1 : 1 + len(tracks)], own[1 + len(tracks) :]
+    return {"facts": made["facts"], "mix": own[0], "skeleton": made["skeleton"],
+            "stems": dict(zip(tracks, stems, strict=True)), "rests": dict(zip(tracks, rests, strict=False))}  # fmt: skip
 
 
 def encode_clip(clip: Clip, vae: AutoencoderOobleck, *, full: bool, half: bool = False) -> dict[str, Any]:

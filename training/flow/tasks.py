@@ -84,9 +84,7 @@ def _draw_task(item: dict[str, Any], weights: dict[str, float], rng: np.random.G
 
 
 def _possible(item: dict[str, Any], task: str) -> bool:
-    if task == "lego":
-        return "rest" in item
-    return task not in ("extract", "complete") or len(item["stems"]) > 1
+    return task not in ("extract", "lego", "complete") or len(item["stems"]) > 1
 
 
 def _repaint_window(frames: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -119,13 +117,13 @@ def draw_example(
         source[start:end], mask[start:end] = silence[start:end], 1.0
         return mix, source, mask, []
     tracks = list(item["stems"])
-    if task == "lego":
-        return item["stems"][item["left_out"]][cut].float(), item["rest"][cut].float(), mask, [item["left_out"]]
     track = tracks[int(rng.integers(len(tracks)))]
     if task == "extract":
         return item["stems"][track][cut].float(), mix, mask, [track]
-    if "rest" in item and rng.random() < 0.5:
-        return mix, item["rest"][cut].float(), mask, [item["left_out"]]
+    if task == "lego":
+        return item["stems"][track][cut].float(), item["rests"][track][cut].float(), mask, [track]
+    if rng.random() < 0.5:
+        return mix, item["rests"][track][cut].float(), mask, [track]
     others = [name for name in tracks if name != track]
     return mix, item["stems"][track][cut].float(), mask, others
 

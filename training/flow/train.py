@@ -85,7 +85,7 @@ def judge(network: FlowNetwork, items: list[dict[str, Any]]) -> dict[str, float]
     """Validation loss a task on held-out clips, with fixed crops, noise and times."""
     scores = {}
     for number, task in enumerate(TASKS):
-        usable = [item for item in items if "rest" in item]
+        usable = [item for item in items if item["rests"]]
         batch = draw_batch(usable, 12, network.silence[: max(LENGTHS)].cpu(), np.random.default_rng([5, number]),
                            weights={task: 1.0}, lengths=(124,), full_prompts=True)
         scores[task] = round(float(flow_loss(network, batch, (6, number), dropout=0.0).mean()), 4)
