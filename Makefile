@@ -1,6 +1,7 @@
 # Segue: everything a person runs, by name. `make demo` and `make test` are all a newcomer needs.
 # PYTHON: the interpreter the environment is made with; VENV: where it lies; TORCH: what is installed when torch is missing
-# (a CPU torch that is already there is kept); JOBS: test processes, one core each.
+# (a CPU torch that is already there is kept); JOBS: test processes, one core each (one that crashes ends the run: another in its
+# place may wait for work for ever).
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -39,10 +40,10 @@ demo: $(VENV)/.installed  ## caption, degrade, restore, refine and score a real 
 	$(VENV)/bin/segue run sr-refine-score --out runs/demo
 
 test: $(VENV)/.installed  ## every test
-	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup
+	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup --max-worker-restart 0
 
 quick: $(VENV)/.installed  ## the tests that take less than about ten seconds each
-	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup -m "not slow"
+	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup --max-worker-restart 0 -m "not slow"
 
 check: $(VENV)/.dev  ## ruff and mypy
 	$(VENV)/bin/ruff check .

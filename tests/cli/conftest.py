@@ -65,7 +65,7 @@ def process(tmp_path: Path, environment: dict[str, str]) -> Call:
             env={**environment, **env},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 

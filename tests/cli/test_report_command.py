@@ -230,13 +230,13 @@ def test_a_browser_shows_it_and_complains_of_nothing(page: Path, tmp_path: Path,
     flags += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", f"--window-size={max(width, 600)},2400"]
     flags += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # no calls out
     run = [str(BROWSER), *flags, f"--screenshot={shot}", frame.as_uri()]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and "CONSOLE" not in done.stderr, done.stderr
     from matplotlib.image import imread
 
     picture = imread(shot)[:, :width, :3]
     assert picture.std() > 0.05 and len(np.unique((picture * 255).astype(int).reshape(-1, 3), axis=0)) > 100
-    dom = subprocess.run([*run[:-2], "--dump-dom", run[-1]], capture_output=True, text=True, timeout=180).stdout
+    dom = subprocess.run([*run[:-2], "--dump-dom", run[-1]], capture_output=True, text=True, timeout=600).stdout
     (title,) = re.findall(r"<title>(\d+) (\d+) (\d+)</title>", dom)
     scroll, client, broken = map(int, title)
     assert scroll <= client and broken == 0, "the page itself never scrolls sideways; every sound loads"

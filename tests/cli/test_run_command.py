@@ -192,7 +192,7 @@ def test_ctrl_c_stops_at_the_next_step_and_resume_finishes(segue: Call, tmp_path
             break
     time.sleep(0.3)
     started.send_signal(signal.SIGINT)
-    out, err = started.communicate(timeout=120)
+    out, err = started.communicate(timeout=600)
     assert started.returncode == 1, err
     assert out == ""
     assert "segue runs resume" in err

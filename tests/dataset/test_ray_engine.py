@@ -58,7 +58,7 @@ def processes():
 
 
 def where(actor):
-    return ray.get(actor.where.options(concurrency_group="control").remote(), timeout=120)
+    return ray.get(actor.where.options(concurrency_group="control").remote(), timeout=600)
 
 
 def test_one_process_that_changes_weights_makes_the_bytes_of_a_local_night(cluster, local_night, night, tmp_path):
@@ -80,7 +80,7 @@ def test_two_processes_of_which_one_is_killed_make_them_too(cluster, local_night
 
     def kill_one():
         """As soon as the first take is there: of twelve drafts, and nothing refined."""
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while not any((out / "work" / "store").rglob("*.json")):
             assert time.monotonic() < until, "no take was made"
             time.sleep(0.01)

@@ -147,6 +147,16 @@ def test_resume_equals_uninterrupted(items, tmp_path):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
 
 
+def test_encoders_that_are_held_stay_as_they_are(items, tmp_path):
+    """So that sft and turbo, which share them, need not follow; without the option the encoders learn too."""
+    before, held, free = new_network(), run(items, tmp_path, 2, "--hold-encoders")[0], run(items, tmp_path, 2)[0]
+    for part in ("text_encoder", "condition_encoder", "transformer"):
+        states = [network.trained_state()[part] for network in (before, held.network, free.network)]
+        same, followed = ([torch.equal(states[0][name], state[name]) for name in states[0]] for state in states[1:])
+        assert all(same) if part != "transformer" else not all(same)
+        assert not all(followed)
+
+
 def test_batches_drawn_ahead_are_the_same(items, tmp_path):
     """Also over the share of the budget where the tasks' weights change."""
     _, here = run(items, tmp_path, 3)

@@ -45,8 +45,9 @@ def make_listeners(
 ) -> Listeners:  # fmt: skip
     """Listeners fitted on the training seeds 0 … ``clips`` − 1, the first ``reconstructed`` of them also as they come
     ``through`` the autoencoder."""
+    found = [_listened(0)]  # librosa's functions are compiled here, before processes that would write numba's cache at once
     with ProcessPoolExecutor(workers) as processes:
-        found = list(processes.map(_listened, range(clips), chunksize=16))
+        found += processes.map(_listened, range(1, clips), chunksize=16)
     for seed in range(reconstructed):
         clip = make_clip(seed)
         found.append((features(through(torch.from_numpy(clip.samples)).numpy(), clip.rate_hz), clip.facts()))

@@ -19,7 +19,7 @@ from .beats import beat_phases, tempo_angles
 from .prompts import PromptPair, draw_prompt, instruction_for
 
 TASKS = ("text2music", "repaint", "cover", "extract", "lego", "complete")
-WEIGHTS = {"text2music": 0.2, "repaint": 0.08, "cover": 0.22, "extract": 0.1, "lego": 0.28, "complete": 0.12}
+WEIGHTS = {"text2music": 0.2, "repaint": 0.06, "cover": 0.2, "extract": 0.08, "lego": 0.34, "complete": 0.12}
 # The start of a run: copying from the context is learnt first and carries the rest.
 EARLY_WEIGHTS = {"text2music": 0.2, "repaint": 0.25, "cover": 0.1, "extract": 0.25, "lego": 0.1, "complete": 0.1}
 # Lengths in latent frames (25 a second): mostly 4 s at first, 4 to 12 s later.

@@ -119,6 +119,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--wait-clips", type=int, default=0, help="begin when the cache holds so many")
     parser.add_argument("--graphs", action="store_true", help="record the passes as CUDA graphs: less waiting for Python")
     parser.add_argument("--no-early", action="store_true", help="go on from base.pt: all lengths and later weights at once")
+    parser.add_argument("--hold-encoders", action="store_true",
+                        help="base: the transformer alone goes on; sft and turbo, who share the encoders, stay as they are")
     parser.add_argument("--half", action="store_true", help="bfloat16 where it is safe: faster where the machine has it")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args(argv)
@@ -169,8 +171,9 @@ class Trainer:
         self.network, self.args, self.known = network, args, known
         self.judged, self.items = items[:JUDGED_CLIPS], items[JUDGED_CLIPS:]
         self.pool = self.items
-        trained = network if args.variant == "base" else network.transformer
-        if args.variant == "base":
+        self.encoders_learn = args.variant == "base" and not args.hold_encoders
+        trained = network if self.encoders_learn else network.transformer
+        if self.encoders_learn:
             network.hold_tempos()
         else:
             network.requires_grad_(False)
@@ -253,7 +256,7 @@ class Trainer:
         else:
             loss = training_loss(self.network, self.reader, args.half, *inputs)
             progress.descend(loss)
-        if args.variant == "base":
+        if self.encoders_learn:
             self.network.hold_tempos()
         return loss.detach()
 
