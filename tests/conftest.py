@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 # before anything imports a library that reads them
@@ -35,14 +34,13 @@ class NetworkUsedError(AssertionError):
     """A test tried to leave this machine."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _few_threads() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _few_threads() -> None:
+    """Before every test: a command that one of them ran may have asked for more, and two processes with two threads each wait
+    for one another most of the time."""
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(THREADS, before))
-    yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
 
 
 @pytest.fixture(autouse=True)
