@@ -23,7 +23,7 @@ DEFAULT_OUT = Path(__file__).resolve().parent.parent / "pipeline" / "models" / "
 SHARED = (
     "vae", "text_encoder", "tokenizer", "condition_encoder", "audio_tokenizer", "audio_token_detokenizer", "scheduler",
 )  # fmt: skip
-VERSION = "0.7.0"
+VERSION = "0.8.0"
 
 
 def load_checkpoints(mini: Mini, folder: Path) -> list[str]:

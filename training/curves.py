@@ -48,13 +48,13 @@ def draw(folder: Path, out: Path) -> list[str]:
             panels[variant] = read_flow(folder / f"{variant}.csv")
     if not panels:
         raise FileNotFoundError(f"no autoencoder.csv, base.csv, sft.csv or turbo.csv in {folder}")
-    figure, axes = plt.subplots(1, len(panels), figsize=(6 * len(panels), 4), squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(6 * len(panels), 5), squeeze=False)
     for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for name, (steps, values) in lines.items():
             style = {"color": "0.7"} if name == "train" else {"marker": "." if len(steps) < 40 else None}
             axis.plot(steps, values, label=name, **style)
         axis.set(title=title, xlabel="step", ylabel="loss", yscale="linear" if title == "autoencoder" else "log")
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.08), frameon=False)  # above: hides no line
     figure.tight_layout()
     figure.savefig(out, dpi=80)
     plt.close(figure)
