@@ -59,3 +59,9 @@ def test_clips_composed_elsewhere_are_encoded_alike(tmp_path, monkeypatch):
                 torch.testing.assert_close(latents, b[part][track], rtol=0, atol=0)
     assert made[0][3]["rests"].keys() == made[0][3]["stems"].keys()
     assert {latents.shape for latents in made[0][3]["rests"].values()} == {(100, 64)}
+
+
+def test_a_cache_of_an_earlier_version_is_told(tmp_path):
+    torch.save([{"facts": {}, "mix": torch.zeros(4, 64), "stems": {}}], tmp_path / "000000000.pt")
+    with pytest.raises(ValueError, match=r"000000000.pt is of an earlier version.*encode them into a new folder"):
+        cache.load_shards(tmp_path, set())

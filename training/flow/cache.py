@@ -93,6 +93,9 @@ def load_shards(folder: Path, known: set[str]) -> list[dict[str, Any]]:
         if path.name not in known:
             known.add(path.name)
             items += torch.load(path, weights_only=True)
+            if "rests" not in items[-1]:
+                raise ValueError(f"{path} is of an earlier version, which kept the mix without one of its stems; clips now hold "
+                                 "it without each: encode them into a new folder (segue.training.flow.cache --out)")  # fmt: skip
     return items
 
 
