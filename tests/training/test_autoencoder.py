@@ -158,6 +158,29 @@ def test_going_on_starts_where_the_weights_ended(clips, tmp_path, monkeypatch):
     assert floors == [pytest.approx(1e-9)]
 
 
+def test_a_held_encoder_keeps_every_latent(clips, tmp_path, monkeypatch, capsys):
+    """The decoder alone learns, on noise in proportion to each latent; the encoder is written byte for byte as it came."""
+    made, _ = trainer(clips, tmp_path, "--steps", "2")
+    fold_normalisation(made.vae, torch.zeros(64), torch.linspace(0.5, 2.0, 64))
+    before = {name: value.clone() for name, value in made.vae.state_dict().items()}
+    torch.save(before, tmp_path / "trained.pt")
+    options = ["--out", str(tmp_path), "--clips", "6", "--first-seed", "0", "--batch", "1", "--frames", "12", "--steps", "2"]
+    noises = []
+    plain = train.autoencoder_loss
+    monkeypatch.setattr(train, "judge", lambda *_: {})
+    monkeypatch.setattr(train, "autoencoder_loss", lambda *inputs: noises.append(inputs[2]) or plain(*inputs))
+    assert train.main([*options, "--workers", "1", "--hold-encoder", "--go-on", str(tmp_path / "trained.pt")]) == 0
+    after = torch.load(tmp_path / "vae.pt", weights_only=True)
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert all(torch.isfinite(value).all() for value in after.values())
+    assert moved and all(name.startswith("decoder.") for name in moved)
+    spread = torch.cat(noises).std((0, 2))
+    assert float(spread[:16].mean() / spread[48:].mean()) == pytest.approx(2.7, rel=0.25)  # deviations 2 … 0.5 over 64 channels
+    with pytest.raises(SystemExit):
+        train.parse(["--out", str(tmp_path), "--hold-encoder"])
+    assert "say which with --go-on VAE" in capsys.readouterr().err
+
+
 def test_distances_against_closed_forms():
     tone = torch.sin(torch.arange(24_000) * 0.1).expand(1, 2, -1)
     noise = torch.randn(1, 2, 24_000, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,8 @@ checkpoint: the corpus is composed in memory from ``--first-seed`` on, and renew
 (averaged weights, latents normalised), ``vae_last.pt`` (to resume) and ``autoencoder.csv``. Learning rate and noise
 follow the share of the wall-clock budget that is spent; ``--steps`` makes that a number of steps, and a resumed run
 then equals an uninterrupted one. ``--go-on VAE`` starts from trained weights (their latents back at deviation 1) instead, the
-spectral floor where it ended; with ``--workers`` other processes compose the corpus first, which then stays as it is, and draw.
+spectral floor where it ended; with ``--hold-encoder`` the decoder alone learns, and latents, with every transformer trained on
+them, stay what they are. With ``--workers`` other processes compose the corpus first, which then stays as it is, and draw.
 """
 
 from __future__ import annotations
@@ -106,11 +107,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="torch.compile the loss: a third faster, needs a C++ compiler")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--go-on", type=Path, metavar="VAE", help="start from these weights")
+    parser.add_argument("--hold-encoder", action="store_true", help="with --go-on: the decoder alone learns, latents stay")
     parser.add_argument("--workers", type=int, default=0, help="processes that compose and draw (0: this one does)")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(argv)
     if args.go_on and not args.go_on.is_file():
         parser.error(f"--go-on {args.go_on}: there is no such file; give the vae.pt of an earlier run")
+    if args.hold_encoder and not args.go_on:
+        parser.error("--hold-encoder holds the encoder of trained weights: say which with --go-on VAE")
     return args
 
 
@@ -127,7 +131,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.go_on:
         vae.load_state_dict(torch.load(args.go_on, map_location="cpu", weights_only=True))
         mark_silent_units(vae)
-        fold_normalisation(vae, *latent_statistics(vae, mixes[:64]))
+        if not args.hold_encoder:
+            fold_normalisation(vae, *latent_statistics(vae, mixes[:64]))
     else:
         start_autoencoder(vae, mixes)
     Trainer(vae.to(args.device), clips, judged, args).run(mixes[:64].to(args.device))
@@ -140,10 +145,13 @@ class Trainer:
     def __init__(self, vae: AutoencoderOobleck, clips: list[dict[str, np.ndarray]],
                  judged: list[dict[str, np.ndarray]], args: argparse.Namespace) -> None:  # fmt: skip
         self.vae, self.clips, self.judged, self.args = vae, clips, judged, args
-        parameters = trained_parameters(vae)
+        if args.hold_encoder:
+            vae.encoder.requires_grad_(False)
+        parameters = [p for p in trained_parameters(vae) if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.8, 0.99), weight_decay=0.0,
                                       fused=args.device != "cpu")  # fmt: skip
         self.batches: Iterator[torch.Tensor] | None = None
+        self.deviations = torch.ones((), device=args.device)  # of the latents, which the noise is drawn in proportion to
         self.progress = Progress(parameters, optimizer, Average(parameters, 0.998), minutes=args.minutes, steps=args.steps)
         self.loss = torch.compile(autoencoder_loss) if args.compile else autoencoder_loss
         if args.resume and self.last_path.exists():
@@ -156,6 +164,8 @@ class Trainer:
     def run(self, mixes: torch.Tensor) -> None:
         """Train until the budget is spent; ``mixes`` are what the latents are normalised over in the end."""
         print("start", judge(self.vae, self.judged), flush=True)
+        if self.args.hold_encoder:
+            self.deviations = latent_statistics(self.vae, mixes)[1][:, None]
         progress = self.progress
         progress.begin()
         marked = progress.spent_s
@@ -181,7 +191,7 @@ class Trainer:
         generator = torch.Generator(args.device).manual_seed(step)
         shape = (args.batch, self.vae.config.decoder_input_channels, args.frames)
         level = torch.rand((args.batch, 1, 1), generator=generator, device=args.device)
-        noise = args.noise * level * torch.randn(shape, generator=generator, device=args.device)
+        noise = args.noise * level * self.deviations * torch.randn(shape, generator=generator, device=args.device)
         floor = 10 ** (FLOORS[0] + (FLOORS[1] - FLOORS[0]) * min(1.0, share / FLOOR_SHARE))
         waveform, spectral, normal = self.loss(self.vae, target, noise, bool(step % 2), torch.tensor(floor))
         progress.descend(waveform + spectral + NORMALISING * normal, longest=300.0)
@@ -202,7 +212,8 @@ class Trainer:
         shipped.load_state_dict(self.vae.state_dict())
         progress.average.swap()
         mark_silent_units(shipped)
-        fold_normalisation(shipped, *latent_statistics(shipped, mixes))
+        if not self.args.hold_encoder:
+            fold_normalisation(shipped, *latent_statistics(shipped, mixes))
         print(progress.step, round(progress.spent_s), judge(shipped, self.judged), flush=True)
         write({name: value.cpu() for name, value in shipped.state_dict().items()}, self.args.out / "vae.pt")
         progress.save(self.last_path)
