@@ -136,7 +136,7 @@ class Simulated:
                   "duration_s": 4.0}  # fmt: skip
         strata = {"genre": GENRES[job % 8], "bpm": str(prompt["bpm"]), "keyscale": KEYS[job // 8 % 6]}
         return {"id": f"{job:016x}", "stage": "scored", "prompt": prompt, "inputs": {"conditioning": "c" * 40},
-                "labeller": "segue-3/music", "run": "n" * 16, "strata": strata}  # fmt: skip
+                "labeller": "segue-4/music", "run": "n" * 16, "strata": strata}  # fmt: skip
 
     def lines(self, groups: int) -> Iterator[bytes]:
         """The record, line by line."""

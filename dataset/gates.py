@@ -13,7 +13,7 @@ from ..pipeline.spec import Spec
 from ..scoring.metrics import METRICS
 from ..scoring.profiles import DEFECT_POINTS
 
-DEFECTS = ("nan", *DEFECT_POINTS, "cut_start", "cut_end")
+DEFECTS = ("nan", *DEFECT_POINTS, "cut_start", "cut_end", "false_stereo")
 
 
 class Gates(Spec):

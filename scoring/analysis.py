@@ -130,6 +130,11 @@ class Analysis:
         """Silences of 0.1 s and more, as sample ranges."""
         return silence.silences(self.samples, self.rate_hz, self.gain)
 
+    @cached_property
+    def broken_off(self) -> list[int]:
+        """The first samples of those silences into which no sound dies away."""
+        return silence.broken_off(self.samples, self.rate_hz, self.silences, self.gain)
+
     @property
     def silence_fraction(self) -> float:
         """Their share of the time, 0 … 1; 1 for digital silence."""

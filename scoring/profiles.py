@@ -65,8 +65,9 @@ _EFFECTS = _MUSIC | {
 
 BANDS: Mapping[str, Mapping[str, Band]] = MappingProxyType({"music": _MUSIC, "speech": _SPEECH, "effects": _EFFECTS})
 
-# What a defect of severity 1 costs of the ten points. `cut_start` and `cut_end` are reported and cost nothing: a filter's
-# run-in or a few milliseconds of hiss hide a cut, and nothing that harms a sound may raise its score.
+# What a defect of severity 1 costs of the ten points. `cut_start`, `cut_end` and `false_stereo` are reported and cost nothing: a
+# filter's run-in or a few milliseconds of hiss hide a cut, a decorrelator makes one channel two, and nothing that harms a
+# sound may raise its score.
 DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
     {
         "clipping": 3.0,
@@ -77,7 +78,6 @@ DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
         "dc_offset": 1.0,
         "bandwidth_cut": 1.0,
         "aliasing": 1.5,
-        "false_stereo": 0.5,
         "thd": 0.5,
         "muddy": 1.0,
         "harsh": 1.0,
@@ -95,6 +95,10 @@ DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
         "repetition": 1.0,
     }
 )
+
+# The severity at which a defect is first reported, where that is well above 0: points are taken off for what lies over it, so
+# that a sound at a detector's threshold does not gain by falling just below it.
+MILDEST: Mapping[str, float] = MappingProxyType({"phase_cancellation": 0.25, "dc_offset": 0.2})
 
 TERMS: tuple[str, ...] = (*_MUSIC, *DEFECT_POINTS)
 MOST_POINTS = 3.0  # the cap: however weighted, no single term costs more

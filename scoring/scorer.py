@@ -1,18 +1,19 @@
 """`score`: samples in, `QualityReport` out. The one formula of the overall figure lives here.
 
-Overall, scorer 2:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ points_d·weight_d·severity_d`, held to 0 …
+Overall, scorer 4:  `10 − Σ points_i·weight_i·(1 − credit_i) − Σ points_d·weight_d·severity_d`, held to 0 …
 10, where
 
 - i runs over the good bands of the profile (`profiles.BANDS`), two-sided, full credit inside; a quantity that
   does not exist for the sound (loss in mono of a mono sound) costs nothing;
-- d runs over defect types (`profiles.DEFECT_POINTS`), with the worst severity of the type, plus, where there
-  are many places, a little for how much of the time they take;
+- d runs over defect types (`profiles.DEFECT_POINTS`), with the worst severity of the type (what lies above `profiles.MILDEST`),
+  plus, where there are many places, a little for how much of the time they take;
 - no term, however weighted, costs more than `MOST_POINTS` = 3;
 - gates: NaN or Inf anywhere, silence (nothing above −70 LUFS), or less than 10 ms make it 0.
 
 Scorer 2 knows more faults than scorer 1: aliasing, false stereo, harmonic distortion, mud, harshness, decoder combs,
 tuning, key, tempo and its drift, clicks, cut edges, hum, noise and its bursts, pre-echo, over-compression,
-repetition; three of them only against what is `Expected`. The formula is the same.
+repetition; three of them only against what is `Expected`. Scorer 4 takes nothing off for false stereo, and for phase cancellation
+and an offset only what lies above their thresholds (`profiles.MILDEST`). Else the formula is the same.
 
 It is computed as if at −18 LUFS, so a gain changes nothing. Balance and brightness are taken *after* the
 steady noise floor is subtracted: hiss can't make a dull sound bright. Knows no file, no model, and no
@@ -31,11 +32,11 @@ from .analysis import SHORTEST_S, Analysis
 from .detectors import detect
 from .expected import NOTHING, Expected
 from .metrics import METRICS, metric
-from .profiles import BANDS, DEFECT_POINTS, MOST_POINTS, PROFILES, TERMS, Profile
+from .profiles import BANDS, DEFECT_POINTS, MILDEST, MOST_POINTS, PROFILES, TERMS, Profile
 from .report import Defect, Metric, QualityReport
 from .samples import decibel
 
-SCORER_VERSION = "3"
+SCORER_VERSION = "4"
 
 BASS_HZ = (20.0, 250.0)
 MID_HZ = (250.0, 4_000.0)
@@ -245,7 +246,8 @@ def deductions(
     for kind, found in by_type.items():
         worst = max(d.severity for d in found)
         time = min(1.0, sum(d.end_s - d.start_s for d in found) / duration_s)
-        strength = min(1.0, worst * (0.8 + 0.2 * time))
+        mildest = MILDEST.get(kind, 0.0)
+        strength = min(1.0, max(worst - mildest, 0.0) / (1 - mildest) * (0.8 + 0.2 * time))
         taken[kind] = taken.get(kind, 0.0) + DEFECT_POINTS.get(kind, 0.0) * weights.get(kind, 1.0) * strength
     return {name: min(MOST_POINTS, points) for name, points in taken.items() if points > 0}
 
@@ -259,8 +261,8 @@ def overall(
 ) -> float:
     """The formula of the module's docstring, 0 … 10, higher is better, rounded to 0.01 (less is chance).
 
-    >>> offset = Defect(type="dc_offset", severity=0.5, start_s=0.0, end_s=10.0)
-    >>> overall({"crest": 12.0, "bandwidth": 9_000.0}, [offset], 10.0)  # 10 − 1 − 0.5
-    8.5
+    >>> hum = Defect(type="hum", severity=0.5, start_s=0.0, end_s=10.0)
+    >>> overall({"crest": 12.0, "bandwidth": 9_000.0}, [hum], 10.0)  # 10 − 1 − 0.5 · 0.5
+    8.75
     """
     return round(max(0.0, 10.0 - sum(deductions(bands, defects, duration_s, profile, weights).values())), 2)

@@ -16,6 +16,7 @@ from .samples import Array, as_samples, merged, spans
 GAP_DB, BESIDE_DB = -50.0, -30.0
 GAP_SHORTEST_S, GAP_LONGEST_S = 0.010, 3.5
 SILENCE_DB = -60.0
+_DYING_S, _DYING_DB = 0.030, -40.0
 _FRAME_S = 0.001
 _BESIDE_FRAMES, _ABRUPT_FRAMES = 40, 4
 _CUT_DB = -57.0
@@ -146,3 +147,20 @@ def silences(samples: Any, rate_hz: int, gain: float = 1.0, shortest_s: float = 
     quiet = merged(spans(level < SILENCE_DB), 2)
     ranges = [(a * step, min(b * step, x.shape[1])) for a, b in quiet]
     return [(a, b) for a, b in ranges if b - a >= shortest_s * rate_hz]
+
+
+def broken_off(samples: Any, rate_hz: int, silences: Sequence[tuple[int, int]], gain: float = 1.0) -> list[int]:
+    """The first samples of those `silences` of `[C, T]` before which nothing dies away: within the 30 ms before something still
+    exceeds −40 dB after `gain`. A note that ends, in a room above all, has fallen further by then.
+
+    >>> x = 0.1 * np.random.default_rng(0).standard_normal((1, 48_000))
+    >>> x[:, 24_000:36_000] = 0.0
+    >>> broken_off(x, 48_000, silences(x, 48_000))
+    [24000]
+    >>> dying = x * np.exp(-np.arange(48_000) / 3_000)  # 2.9 dB in 1,000 samples
+    >>> silences(dying, 48_000), broken_off(dying, 48_000, silences(dying, 48_000))
+    ([(16608, 48000)], [])
+    """
+    x = as_samples(samples, rate_hz)
+    near, heard = max(round(_DYING_S * rate_hz), 1), 10 ** (_DYING_DB / 20)
+    return [s for s, _ in silences if s > 0 and float(np.abs(x[:, max(0, s - near) : s]).max()) * gain > heard]

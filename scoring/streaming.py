@@ -145,7 +145,7 @@ def _through_sections(
     """Defects of the whole and the figures that need samples; completes `whole`."""
     own = [d for d in DETECTORS if d not in OF_THE_WHOLE]
     rate = layout.rate_hz
-    spectra, silences, gaps = [], [], []
+    spectra, silences, broken_off, gaps = [], [], [], []
     found: list[Defect] = []
     values: list[tuple[float, dict[str, float | None]]] = []
     clipped = 0.0
@@ -153,11 +153,12 @@ def _through_sections(
         a = Section(x, whole, first.loudest_frame, (start - low, end - low))
         spectra.append(a.core_spectra)
         silences += [(s + low, e + low) for s, e in a.silences]
+        broken_off += [s + low for s in a.broken_off]
         gaps += [(s + low, e + low) for s, e in a.gaps]
         clipped += a.flat_tops.share * (end - start)
         found += [d for d in (_kept(d, low / rate, start / rate, end / rate) for d in detect(a, own)) if d is not None]
         values.append(((end - start) / rate, sampled_figures(a)))
-    whole.complete(spectra, silences, gaps, clipped / first.size)
+    whole.complete(spectra, silences, broken_off, gaps, clipped / first.size)
     seams = [end / rate for _, end in layout.sections(first.size)[:-1]]
     defects = [*_joined(found, seams), *detect(whole, OF_THE_WHOLE)]
     return tuple(sorted(defects, key=lambda d: (d.start_s, d.type, d.end_s))), _medians(values)

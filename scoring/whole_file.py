@@ -103,11 +103,13 @@ class WholeFile(Analysis):
         self.dc_offset, self.moments = first.dc_offset, first.moments
 
     def complete(
-        self, spectra: list[Spectra], silences: list[tuple[int, int]], gaps: list[tuple[int, int]], clipped: float
-    ) -> None:
-        """What the sections found: a transform of each, silences and gaps as ranges of the whole, and the share of
-        clipped samples."""
+        self, spectra: list[Spectra], silences: list[tuple[int, int]], broken_off: list[int], gaps: list[tuple[int, int]],
+        clipped: float,
+    ) -> None:  # fmt: skip
+        """What the sections found: a transform of each, silences (and where they begin broken off) and gaps as ranges of the
+        whole, and the share of clipped samples."""
         self.spectra = Spectra.joined(spectra)
+        self.broken_off = sorted(set(broken_off))
         self.silences, self.gaps = merged(sorted(silences), 1), merged(sorted(gaps), 1)
         self.flat_tops = FlatTops((), clipped)
 

@@ -14,6 +14,7 @@ from ..silence import is_gating
 from ..spectra import Spectra
 from .found import MOST_SPANS, found
 
+_LONGEST_REST_S, _LONGEST_END = 3.0, 1 / 5
 _LOWEST_EDGE_HZ, _HIGHEST_EDGE_HZ = 1_800.0, 16_000.0
 _BELOW, _ABOVE, _BEYOND = (-1 / 6, 0.0), (1 / 12, 1 / 4), (1 / 12, 1.0)  # octaves from an edge
 _JUST_BELOW, _JUST_ABOVE, _NEAR = (-1 / 16, 0.0), (1 / 24, 5 / 48), 1 / 12
@@ -41,7 +42,8 @@ def gap(a: Analysis) -> Iterator[Defect]:
 
 
 def silence(a: Analysis) -> Iterator[Defect]:
-    """`silence`: half a second and more of nothing; severity is its share of the sound.
+    """`silence`: half a second and more of nothing; severity is its share of the sound. What a sound dies away into is a rest
+    while it lasts less than three seconds, and the room after the last note while it is no fifth of the sound either.
 
     >>> x = 0.1 * np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32)
     >>> x[:, 72_000:] = 0.0  # the last of four quarters
@@ -49,9 +51,12 @@ def silence(a: Analysis) -> Iterator[Defect]:
     [('silence', 1.5, 2.0, 0.25, 'end')]
     """
     whole = a.samples.shape[1]
+    rest = _LONGEST_REST_S * a.rate_hz
+    longest = {"start": 0.0, "inside": rest, "end": min(rest, _LONGEST_END * whole)}
     for s, e in [(s, e) for s, e in a.silences if e - s >= 0.5 * a.rate_hz][:MOST_SPANS]:
         place = "start" if s == 0 else "end" if e == whole else "inside"
-        yield found("silence", (e - s) / whole, (s, e), a, place=place)
+        if e - s >= longest[place] or any(s <= first < e for first in a.broken_off):
+            yield found("silence", (e - s) / whole, (s, e), a, place=place)
 
 
 def _mean(values: Array, f: Array, edges: Array, octaves: tuple[float, float]) -> Array:

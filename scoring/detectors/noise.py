@@ -24,15 +24,21 @@ _SHARE = 0.5
 _LEAST_DB, _WORST_DB = -58.0, -25.0
 
 
-def _quiet_bands(x: Array, rate_hz: int) -> tuple[Array, Array, Array] | None:
+def _quiet_bands(a: Analysis) -> tuple[Array, Array, Array] | None:
     """For each band of 1.5 kHz above 1.5 kHz: power at the 7 % quantile over time (mean square of the sound in the band),
-    how far the 2 % and 12 % quantiles lie apart in dB, and the flatness of its spectrum in those quiet frames."""
+    how far the 2 % and 12 % quantiles lie apart in dB, and the flatness of its spectrum in those quiet frames. Silence before
+    and after the sound is left out, which would hide its noise."""
+    x, rate_hz = a.samples, a.rate_hz
     size = max(int(_FRAME_S * rate_hz) // 2 * 2, 64)
     hop = max(size, x.shape[1] // _MOST_FRAMES)
-    if x.shape[1] < 48 * size:
+    ends = [span for span in a.silences if span[0] == 0 or span[1] == x.shape[1]]
+    begins = np.arange(0, x.shape[1] - size + 1, hop)
+    for first, end in ends:
+        begins = begins[(begins + size <= first) | (begins >= end)]
+    if begins.size * hop < 48 * size:
         return None
     window = get_window("hann", size).astype(np.float32)
-    spectra = rfft(sliding_window_view(x, size, axis=1)[:, ::hop] * window, axis=-1)
+    spectra = rfft(sliding_window_view(x, size, axis=1)[:, begins] * window, axis=-1)
     power = (np.square(spectra.real) + np.square(spectra.imag)).mean(axis=0) * (2.0 / (size * float(np.square(window).sum())))
     width = rate_hz / size
     edges = np.arange(_LOWEST_HZ, min(20_000.0, 0.46 * rate_hz) - _BAND_HZ + 1, _BAND_HZ)
@@ -63,7 +69,7 @@ def noise(a: Analysis) -> Iterator[Defect]:
     """
     if a.rate_hz < 8_000 or a.silent:
         return
-    bands = _quiet_bands(a.samples, a.rate_hz)
+    bands = _quiet_bands(a)
     if bands is None:
         return
     levels, spreads, flats = bands

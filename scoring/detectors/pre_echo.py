@@ -104,7 +104,7 @@ class _Before:
 def _attacks(p: Array, before: _Before) -> tuple[Frames, Array]:
     """Attacks in the 1-ms powers `p` as the frames in which they rise most, and the level of 4 ms from
     each frame of `p` on."""
-    strong = uniform_filter1d(p, 4, origin=-2)  # of k … k + 3
+    strong = np.maximum(uniform_filter1d(p, 4, origin=-2), 1e-16)  # of k … k + 3; a running sum may end just below 0
     level, k = 10 * np.log10(strong), np.arange(p.size)
     jump, over = level - before(k, (1, 9)), level - before(k, _FAR)
     peak = np.maximum(np.roll(jump, 1), np.roll(jump, -1))

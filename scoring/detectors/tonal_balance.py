@@ -24,6 +24,7 @@ _NEARLY_ALONE_DB, _PARTIALS_DB = 18.0, 7.0  # or so far, and what lies between t
 BITE_HZ, BITE_LINE_HZ = (2_000.0, 5_040.0), (198.0, 8_000.0)
 _BITE_DB, _BITE_WORST_DB = 8.5, 15.0
 _BETWEEN_DB = 3.0  # by so much less may a band stand out between the partials
+_NOTES_DB, _NOTES_WEIGHT = 7.5, 3.0  # by so much less, and it is notes that lie there; what is more counts so often against them
 _FEWEST = 6  # bands a line can be laid through
 _NEAR_DB = 12.0  # of the line: what most bands differ by; one that is further away, as where there is nothing, bends it less
 _ROUNDS = 10
@@ -110,7 +111,9 @@ def muddy(a: Analysis) -> Iterator[Defect]:
 
 def bite_db(a: Analysis) -> float:
     """How far 2 to 5 kHz stand above the line through the bands from 200 Hz to 8 kHz around them, dB: of the mean power, or
-    between the partials and 3 dB more, the smaller; 0 for a sound too short or narrow to say.
+    between the partials and 3 dB more, the smaller; 0 for a sound too short or narrow to say. A filter lifts both alike; where
+    the one is more than 7.5 dB less than the other, it is notes that stand there (flutes and oboes among themselves), and what
+    is more than that counts against them, three times.
 
     >>> f = np.fft.rfftfreq(48_000, 1 / 24_000)
     >>> z = np.fft.rfft(np.random.default_rng(0).standard_normal(48_000))
@@ -121,7 +124,10 @@ def bite_db(a: Analysis) -> float:
     if a.tones.times_s.size < _FRAMES:
         return 0.0
     mean, between = (over_the_line_db(levels, BITE_HZ, BITE_LINE_HZ) for levels in a.balance)
-    return 0.0 if mean is None or between is None else min(mean, between + _BETWEEN_DB)
+    if mean is None or between is None:
+        return 0.0
+    notes = max(mean - between - _NOTES_DB, 0.0)
+    return min(mean, max(between + _BETWEEN_DB - _NOTES_WEIGHT * notes, 0.0))
 
 
 def bite_severity(excess: float) -> float:

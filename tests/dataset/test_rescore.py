@@ -29,10 +29,10 @@ def new_scorer(monkeypatch):
 
     def half(samples, rate_hz, **more):
         report = before(samples, rate_hz, **more)
-        return report.model_copy(update={"overall": report.overall / 2, "scorer": "segue-4/music"})
+        return report.model_copy(update={"overall": report.overall / 2, "scorer": "segue-new/music"})
 
     monkeypatch.setattr(stage, "score", half)
-    monkeypatch.setattr(stage, "SCORER_VERSION", "4")
+    monkeypatch.setattr(stage, "SCORER_VERSION", "new")
 
 
 def test_the_same_scorer_changes_nothing(plan_file, night, tmp_path):
@@ -47,14 +47,14 @@ def test_the_same_scorer_changes_nothing(plan_file, night, tmp_path):
 
 def test_a_new_scorer_gives_new_marks_and_pairs(plan_file, night, new_scorer, monkeypatch, tmp_path):
     with monkeypatch.context() as old:
-        old.setattr(stage, "SCORER_VERSION", "3")
+        old.setattr(stage, "SCORER_VERSION", "old")
         night(plan_file("audio: none\n"))
     out = tmp_path / "night"
     marks, first = [e.overall for e in entries(out)], Group.from_json((out / "groups.jsonl").read_bytes().splitlines()[0])
     said = {"group": first.id, "chosen": first.entries[0].take, "rejected": first.entries[1].take, "labeller": "ann"}
     (out / "judgements.jsonl").write_text(json.dumps(said) + "\n")
     done = rescore(out)
-    assert done.scored == 12 and done.scorer == "segue-4/music"
+    assert done.scored == 12 and done.scorer == "segue-new/music"
     assert [e.overall for e in entries(out)] == pytest.approx(marks)  # halved when it was made, and halved now
     groups = [Group.from_json(line) for line in (out / "groups.jsonl").read_bytes().splitlines()]
     assert first.id not in {g.id for g in groups}
@@ -67,7 +67,7 @@ def test_a_new_scorer_gives_new_marks_and_pairs(plan_file, night, new_scorer, mo
 @pytest.mark.parametrize("moment", ["new record", "judgements"])
 def test_a_kill_in_between_costs_nothing(plan_file, night, new_scorer, monkeypatch, tmp_path, moment):
     with monkeypatch.context() as old:
-        old.setattr(stage, "SCORER_VERSION", "3")
+        old.setattr(stage, "SCORER_VERSION", "old")
         night(plan_file())
         night(plan_file(), "other")
     out = tmp_path / "night"
@@ -89,12 +89,12 @@ def test_a_kill_in_between_costs_nothing(plan_file, night, new_scorer, monkeypat
 def test_what_was_kept_once_stays(plan_file, night, new_scorer, monkeypatch, tmp_path):
     out = tmp_path / "night"
     with monkeypatch.context() as old:
-        old.setattr(stage, "SCORER_VERSION", "3")
+        old.setattr(stage, "SCORER_VERSION", "old")
         night(plan_file())
         first = night_files(out)["groups.jsonl"]
     there = Path(rescore(out).kept)
     with monkeypatch.context() as old:
-        old.setattr(stage, "SCORER_VERSION", "3")
+        old.setattr(stage, "SCORER_VERSION", "old")
         back = Path(rescore(out).kept)  # the very record of the beginning
         assert night_files(out)["groups.jsonl"] == first == night_files(out)[there.name] and back != there
         assert rescore(out).kept is None and rescore(out, every=True).kept is None

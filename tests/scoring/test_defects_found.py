@@ -121,6 +121,52 @@ def test_silence_says_where(music: np.ndarray) -> None:
     assert last.severity > first.severity
 
 
+def struck(music: np.ndarray, pause_s: float, dying_s: float) -> np.ndarray:
+    """Music, nothing for a while, the same music; it falls by 60 dB within `dying_s` before."""
+    n = max(round(dying_s * RATE), 1)
+    first = music.copy()
+    first[:, -n:] *= np.float32(10) ** np.linspace(0, -3, n, dtype=np.float32)
+    return np.concatenate([first, np.zeros((len(music), round(pause_s * RATE)), dtype=np.float32), music], axis=1)
+
+
+@pytest.mark.parametrize(("pause_s", "dying_s", "defect"), [
+    (0.6, 0.3, False), (2.0, 0.3, False), (2.0, 1.0, False), (3.2, 0.3, True), (0.6, 0.02, True), (0.6, 0.0, True),
+    (2.0, 0.04, True),
+])  # fmt: skip
+def test_a_rest_is_no_silence(music: np.ndarray, pause_s: float, dying_s: float, defect: bool) -> None:
+    spans = [(d.start_s, d.end_s) for d in found(struck(music, pause_s, dying_s), "silence")]
+    length_s = music.shape[1] / RATE
+    assert len(spans) == defect
+    if defect:
+        assert spans[0] == pytest.approx((length_s, length_s + pause_s), abs=0.02 + dying_s)
+
+
+def test_the_room_after_the_last_note_is_no_silence(music: np.ndarray) -> None:
+    long = np.concatenate([music] * 6, axis=1)
+    for pause_s, dying_s, defect in ((1.0, 0.3, False), (2.0, 0.3, False), (3.2, 0.3, True), (1.0, 0.01, True)):
+        x = struck(long, pause_s, dying_s)[:, : long.shape[1] + round(pause_s * RATE)]
+        assert [d.evidence["place"] for d in found(x, "silence")] == ["end"] * defect
+    short = struck(long, 1.0, 0.3)[:, long.shape[1] - 3 * RATE : long.shape[1] + RATE]
+    assert len(found(short, "silence")) == 1  # one second of four
+
+
+@pytest.mark.parametrize("pause_s", [0.3, 4.0])
+def test_silence_around_it_hides_no_noise(music: np.ndarray, pause_s: float) -> None:
+    level = np.sqrt(np.square(music, dtype=np.float64).mean())
+    hissing = music + (0.03 * level * np.random.default_rng(7).standard_normal(music.shape)).astype(np.float32)
+    alone, pause = worst(hissing, "noise"), round(pause_s * RATE)
+    assert alone > 0.1
+    for around in ((pause, 0), (0, pause)):
+        assert worst(np.pad(hissing, ((0, 0), around)), "noise") == pytest.approx(alone, abs=0.03)
+    assert worst(np.pad(music, ((0, 0), (0, pause))), "noise") == 0.0
+
+
+def test_a_rest_is_one_at_every_level(music: np.ndarray) -> None:
+    for gain in (0.01, 0.3, 3.0):
+        assert found(np.float32(gain) * struck(music, 1.0, 0.3), "silence") == []
+        assert len(found(np.float32(gain) * struck(music, 1.0, 0.0), "silence")) == 1
+
+
 @pytest.mark.parametrize(("r", "band"), [(-0.5, "mild"), (-0.9, "severe")])
 def test_phase_cancellation_in_its_span(r: float, band: str) -> None:
     a, b = 0.1 * np.random.default_rng(1).standard_normal((2, 4 * RATE))

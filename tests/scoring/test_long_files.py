@@ -64,6 +64,23 @@ def test_defects_of_the_whole_are_the_same_across_seams(both: tuple[QualityRepor
         assert b.severity == pytest.approx(a.severity, abs=1e-3)
 
 
+def test_rests_are_told_from_silences_across_seams(tmp_path: Path) -> None:
+    """A silence before, across and right at a seam, once out of what dies away and once broken off."""
+    for dying in (True, False):
+        x = 0.1 * np.random.default_rng(3).standard_normal((1, 50 * RATE)).astype(np.float32)
+        for at in (SEAM - 2 * RATE, 2 * SEAM - RATE // 2, 3 * SEAM):
+            if dying:
+                x[:, at - RATE // 4 : at] *= np.float32(10) ** np.linspace(0, -3, RATE // 4, dtype=np.float32)
+            x[:, at : at + RATE] = 0.0
+        soundfile.write(tmp_path / "x.wav", x.T, RATE, subtype="FLOAT")
+        whole, streamed = (
+            [(d.start_s, d.end_s) for d in report.defects if d.type == "silence"]
+            for report in (score(x, RATE), score_file(tmp_path / "x.wav", section_s=15.0))
+        )
+        assert streamed == whole
+        assert len(whole) == (0 if dying else 3)
+
+
 @pytest.mark.parametrize(("strokes", "lost_s"), [(24, (33.0, 41.3)), (5, (6.2, 20.0, 23.1, 34.4, 41.9))])
 def test_gaps_are_told_from_a_gate_over_the_whole(tmp_path: Path, strokes: int, lost_s: tuple[float, ...]) -> None:
     """A gate in the first section alone: a long one makes all gaps its own, a short one leaves all of them."""

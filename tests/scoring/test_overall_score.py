@@ -13,7 +13,7 @@ import segue
 import soundfile as sf
 import torch
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
-from scipy.signal import butter, sosfilt
+from scipy.signal import butter, lfilter, sosfilt
 from segue.scoring import METRICS, QualityReport, score, score_batch
 from segue.scoring.profiles import BANDS, DEFECT_POINTS, MOST_POINTS, PROFILES, TERMS, Band
 from segue.scoring.report import Defect
@@ -40,6 +40,20 @@ def compress(x: np.ndarray) -> np.ndarray:
     return x * envelope**-0.6
 
 
+def all_passed(x: np.ndarray) -> np.ndarray:
+    """Through four all-passes in a row (Schroeder, "Natural Sounding Artificial Reverberation", 1962): the same spectrum."""
+    for n in (541, 379, 251, 149):
+        b = np.zeros(n + 1)
+        b[0], b[n] = -0.6, 1.0
+        x = lfilter(b, b[::-1], x)
+    return x
+
+
+def decorrelated(x: np.ndarray, amount: float) -> np.ndarray:
+    side = amount * all_passed(x.mean(axis=0))
+    return x + np.stack([side, -side])
+
+
 def gapped(x: np.ndarray) -> np.ndarray:
     y = x.copy()
     y[:, RATE : RATE + 2_400] = 0
@@ -58,6 +72,8 @@ HARM = {
     "DC": lambda x: x + 0.05,
     "a gap": gapped,
     "a compressor": compress,
+    **{f"a decorrelator, {a}": lambda x, a=a: decorrelated(x, a) for a in (0.2, 0.5, 1.0)},
+    "one channel through all-passes": lambda x: np.stack([x[0], all_passed(x[1])]),
 }
 
 

@@ -23,6 +23,8 @@ from segue.scoring.detectors.tonal_balance import (
     BITE_LINE_HZ,
     MUD_BESIDE_HZ,
     MUD_HZ,
+    bite_db,
+    bite_severity,
     muddy,
     over_both_sides_db,
     over_the_line_db,
@@ -198,6 +200,23 @@ def test_the_line_is_the_sounds_own_tilt() -> None:
         raised[10] -= 25.0  # one empty band does not bend the line
         assert over_the_line_db(raised, BITE_HZ, BITE_LINE_HZ) == pytest.approx(7.0, abs=0.7)
     assert over_the_line_db(np.full(THIRDS_HZ.size, np.nan), BITE_HZ, BITE_LINE_HZ) is None
+
+
+def test_notes_between_two_and_five_kilohertz_are_no_bite_and_a_filter_there_is() -> None:
+    """Flutes play high: their partials stand far over the tilt, what lies between them less. A filter lifts both."""
+    rng = np.random.default_rng(5)
+    t, f = np.arange(6 * RATE) / RATE, np.fft.rfftfreq(6 * RATE, 1 / RATE)
+    tilted = np.fft.rfft(rng.standard_normal(t.size)) * np.maximum(f, 20) ** (-5 / 6)
+    room, filtered = (
+        np.fft.irfft(np.where((f > 1_780) & (f < 5_660), 10 ** (gain_db / 20), 1.0) * tilted)[None] for gain_db in (8.0, 12.0)
+    )
+    loud = np.sqrt(np.square(room).mean())
+    notes = sum(0.9 * loud * np.sin(2 * np.pi * hz * t + rng.uniform(0, 6)) for hz in np.geomspace(2_000, 5_000, 9))[None]
+    mean, between = (over_the_line_db(levels, BITE_HZ, BITE_LINE_HZ) for levels in Analysis(room + notes, RATE).balance)
+    assert mean > 17.0 and between == pytest.approx(8.0, abs=0.5)
+    assert bite_severity(bite_db(Analysis(room + notes, RATE))) == 0.0
+    assert bite_severity(bite_db(Analysis(filtered, RATE))) > 0.5
+    assert bite_severity(bite_db(Analysis(filtered + 0.2 * notes, RATE))) > 0.5
 
 
 def test_held_notes_with_vibrato_are_no_resonance() -> None:
