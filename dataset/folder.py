@@ -63,15 +63,21 @@ class NightFolder:
     def lock(self) -> Path:
         return self.root / "work" / "lock"
 
-    def _unbegun(self) -> list[Path]:
-        """What may lie here of a beginning that was killed before the plan was written."""
-        return [self.prompts, self.groups, *self.root.glob(f"{self.database.name}*"), *self.root.glob(".tmp-*")]
+    def _strange(self) -> list[str]:
+        """Names of what neither a night nor the beginning of one put here. Looked at once: others may begin it just now."""
+        names = [path.name for path in self.root.iterdir()]
+        known = (self.prompts.name, self.groups.name, *PARTS)
+        if self.plan.name in names:
+            return []
+        return sorted(n for n in names if n not in known and not n.startswith((self.database.name, ".tmp-")))
 
     def clear_unbegun(self) -> None:
-        """Remove what a beginning left that came to nothing; never touches a night."""
+        """Remove what a beginning left that was killed before the plan was written; never touches a night, nor the temp files of
+        processes that live."""
         if not self.plan.exists():
-            for path in self._unbegun():
+            for path in (self.prompts, self.groups, *self.root.glob(f"{self.database.name}*")):
                 path.unlink(missing_ok=True)
+            sweep_temps(self.root)
 
     def places(self, kind: str, job: int, stage: str, index: int) -> tuple[Path, Path]:
         """Where a take's file stays (``audio/000/000012-judged-03.flac``, ``latents/…safetensors``), and where it waits before
@@ -98,19 +104,18 @@ class NightFolder:
 
     def prepare(self) -> None:
         """Make the folder and see that it can be written. Raises `RequestError` when it can't, or when it holds other things."""
-        if self.root.is_dir() and not self.plan.exists():
-            strange = sorted(path.name for path in self.root.iterdir() if path.name not in PARTS and path not in self._unbegun())
-            if strange:
-                raise RequestError(Problem(
-                    f"the folder {self.root} is not empty and holds no night: {', '.join(strange[:5])}"
-                    f"{' …' if len(strange) > 5 else ''}", "give an empty or new folder", key="out",
-                ))
+        strange = self._strange() if self.root.is_dir() else []
+        if strange:
+            raise RequestError(Problem(
+                f"the folder {self.root} is not empty and holds no night: {', '.join(strange[:5])}"
+                f"{' …' if len(strange) > 5 else ''}", "give an empty or new folder", key="out",
+            ))
         try:
             for part in PARTS:
                 (self.root / part).mkdir(parents=True, exist_ok=True)
             for place in (self.root, *self.root.glob("*/"), *self.root.glob("*/*/")):
                 sweep_temps(place)  # what killed processes left
-            write_temp(self.root, b"", durable=False).unlink()
+            write_temp(self.root, b"", durable=False).unlink(missing_ok=True)
         except OSError as error:
             raise RequestError(Problem(
                 f"the folder {self.root} can't be written: {error.strerror or error}", "give another --out", key="out",
