@@ -15,7 +15,7 @@ import torch
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, lfilter, sosfilt
 from segue.scoring import METRICS, QualityReport, score, score_batch
-from segue.scoring.profiles import BANDS, DEFECT_POINTS, MOST_POINTS, PROFILES, TERMS, Band
+from segue.scoring.profiles import BANDS, DEFECT_POINTS, MILDEST, MOST_POINTS, PROFILES, TERMS, Band
 from segue.scoring.report import Defect
 from segue.scoring.scorer import SCORER_VERSION, deductions, overall
 
@@ -143,6 +143,25 @@ def test_no_single_term_costs_more_than_the_cap_however_weighted() -> None:
     plain = deductions(everything, defects, 1.0)
     assert all(points <= MOST_POINTS for points in plain.values())
     assert sum(plain.values()) > 10
+
+
+@pytest.mark.parametrize("kind", MILDEST)
+def test_a_sound_at_a_detectors_threshold_gains_nothing_below_it(kind: str) -> None:
+    def cost(severity: float) -> float:
+        return deductions({}, [Defect(type=kind, severity=severity, start_s=0, end_s=1)], 1.0).get(kind, 0.0)
+
+    mildest = MILDEST[kind]
+    assert cost(mildest) == 0.0 and 0.0 < cost(mildest + 0.01) < 0.05
+    assert cost(1.0) == pytest.approx(DEFECT_POINTS[kind])
+
+
+def test_the_mildest_severities_are_those_of_the_detectors() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 4 * RATE))
+    turned = np.stack([x[0], -0.33 * x[0] + np.sqrt(1 - 0.33**2) * x[1]])
+    lifted = x + 0.055 * np.sqrt(np.mean(x**2))
+    for kind, sound in (("phase_cancellation", turned), ("dc_offset", lifted)):
+        (defect,) = (d for d in score(0.1 * sound, RATE).defects if d.type == kind)
+        assert defect.severity == pytest.approx(MILDEST[kind], abs=0.06)
 
 
 def test_a_band_is_two_sided_and_linear_between() -> None:
