@@ -24,7 +24,7 @@ from segue.dataset.runner import Progress
 from segue.pipeline.events import CancelToken
 from segue.pipeline.options import RunOptions
 from segue.scoring.preferences import Generation, Group, GroupEntry
-from segue.scoring.scorer import score
+from segue.scoring.scorer import SCORER_VERSION, score
 
 CREATED = "2026-01-01T00:00:00Z"
 GENRES = ("jazz", "funk", "ambient", "folk", "house", "soul", "rock", "swing")
@@ -136,7 +136,7 @@ class Simulated:
                   "duration_s": 4.0}  # fmt: skip
         strata = {"genre": GENRES[job % 8], "bpm": str(prompt["bpm"]), "keyscale": KEYS[job // 8 % 6]}
         return {"id": f"{job:016x}", "stage": "scored", "prompt": prompt, "inputs": {"conditioning": "c" * 40},
-                "labeller": "segue-4/music", "run": "n" * 16, "strata": strata}  # fmt: skip
+                "labeller": f"segue-{SCORER_VERSION}/music", "run": "n" * 16, "strata": strata}  # fmt: skip
 
     def lines(self, groups: int) -> Iterator[bytes]:
         """The record, line by line."""

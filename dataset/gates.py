@@ -11,9 +11,9 @@ from ..pipeline.expression import ExpressionError, parse
 from ..pipeline.prompt import Prompt
 from ..pipeline.spec import Spec
 from ..scoring.metrics import METRICS
-from ..scoring.profiles import DEFECT_POINTS
+from ..scoring.profiles import DEFECT_POINTS, FREE
 
-DEFECTS = ("nan", *DEFECT_POINTS, "cut_start", "cut_end", "false_stereo")
+DEFECTS = ("nan", *DEFECT_POINTS, *FREE)
 
 
 class Gates(Spec):

@@ -65,9 +65,11 @@ _EFFECTS = _MUSIC | {
 
 BANDS: Mapping[str, Mapping[str, Band]] = MappingProxyType({"music": _MUSIC, "speech": _SPEECH, "effects": _EFFECTS})
 
-# What a defect of severity 1 costs of the ten points. `cut_start`, `cut_end` and `false_stereo` are reported and cost nothing: a
-# filter's run-in or a few milliseconds of hiss hide a cut, a decorrelator makes one channel two, and nothing that harms a
-# sound may raise its score.
+# Defects that are reported and cost nothing: a filter's run-in or a few milliseconds of hiss hide a cut, a decorrelator makes one
+# channel two, and nothing that harms a sound may raise its score.
+FREE: tuple[str, ...] = ("cut_start", "cut_end", "false_stereo")
+
+# What any other of severity 1 costs of the ten points.
 DEFECT_POINTS: Mapping[str, float] = MappingProxyType(
     {
         "clipping": 3.0,
